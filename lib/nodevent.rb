@@ -49,6 +49,7 @@ require "nodevent/hooks"
 require "nodevent/realtime"
 require "nodevent/client_files"
 require "nodevent/helper"
+require "nodevent/cable"
 require "nodevent/api"
 # Under Bundler, Rails may be in the bundle but not loaded yet.
 require "nodevent/railtie" if defined?(Rails::Railtie) || Gem.loaded_specs.key?("railties")

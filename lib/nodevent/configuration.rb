@@ -3,6 +3,7 @@
 require "nodevent/configuration/document"
 require "nodevent/configuration/history"
 require "nodevent/configuration/mailbox"
+require "nodevent/configuration/protocols"
 require "nodevent/configuration/publisher_limits"
 require "nodevent/configuration/key_rules"
 require "nodevent/configuration/native_target"
@@ -188,9 +189,7 @@ module NoDevent
 
     # @api private
     # @return [Boolean] whether each room has its own channel in Redis
-    def channel_per_room?
-      fetch(:channel_per_room)
-    end
+    def channel_per_room? = fetch(:channel_per_room)
 
     # @api private
     # @return [TokenRules, nil] nil if `token` is not configured
@@ -208,6 +207,14 @@ module NoDevent
     # @api private
     # @return [Pages::Calls, nil] what the server signs requests to the application with; nil without `calls`
     def calls = fetch(:calls)
+
+    # @api private
+    # @return [Array<String>] what the server serves in the namespace
+    def protocols = fetch(:protocols)
+
+    # @api private
+    # @return [String] the path of the WebSocket of Action Cable
+    def cable_path = fetch(:cable_path)
 
     # @api private
     # @return [KeyRules]
@@ -286,6 +293,7 @@ module NoDevent
         history: setting("history") { History.read(@values) },
         mailbox: setting("mailbox", "limits") { Mailbox.read(@values) },
         token: setting("token") { TokenRules.read(@values, folder) },
+        **Protocols.read(@values),
         key_rules: setting("bound_keys", "max_key_lifetime") { KeyRules.read(@values) },
         channel_per_room: setting("channel_per_room") { @values.flag("channel_per_room") },
         publisher: setting("publisher") { PublisherLimits.read(@values) }

@@ -61,6 +61,20 @@ module NoDevent
         raise unencodable(room, event, "it contains itself, or is nested too deeply; select the attributes in as_json")
       end
 
+      # @param message [String] JSON
+      # @return [String] the publication
+      # @raise [EncodingError, MessageTooLargeError]
+      def wrap(room, event, message, config)
+        # A text that closes the object would add members of its own.
+        JSON.parse(message)
+        json = %({"room":#{JSON.generate(room)},"event":"#{event}","message":#{message}})
+        check_json(json, room, event)
+        check_size(json, room, event, config)
+        json
+      rescue JSON::ParserError, ::EncodingError
+        raise unencodable(room, event, "the message is not JSON")
+      end
+
       private
 
       # Active Support builds JSON from `as_json` only. Elsewhere an object's `to_json` may return any text.

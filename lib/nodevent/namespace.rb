@@ -94,6 +94,19 @@ module NoDevent
       raise PublishError.ractor(e)
     end
 
+    # {#publish} with a message that is JSON already.
+    # @api private
+    # @raise [EncodingError] if it is not JSON
+    def publish_json(room, event, json)
+      return if Silence.on?
+
+      config = self.config
+      room = room_name(room, config)
+      send_encoded(config, room, event, Encoder.wrap(room, event, json, config), {})
+    rescue Ractor::Error => e
+      raise PublishError.ractor(e)
+    end
+
     # {Targets#emit} with separated arguments.
     # @api private
     def publish_to(targets, event, message, options)
@@ -178,8 +191,11 @@ module NoDevent
     def emit_encoded(config, place, publication, options)
       members, options = members(options) unless options.empty?
       publication.merge!(members) if members
-      json = Encoder.encode(place, publication, config)
-      payload = { room: place, event: publication[:event], channel: config.namespace, bytes: json.bytesize }
+      send_encoded(config, place, publication[:event], Encoder.encode(place, publication, config), options)
+    end
+
+    def send_encoded(config, place, event, json, options)
+      payload = { room: place, event: event, channel: config.namespace, bytes: json.bytesize }
       Instrumentation.instrument("emit.nodevent", payload) do |instrumented|
         instrumented[:result] = deliver(config, json, options)
       end
@@ -201,11 +217,18 @@ module NoDevent
       publisher = Publisher.current(config)
       return unless publisher.is_a?(Publisher::BackgroundPublisher)
 
-      lifetime = [READ_KEY_LIFETIME, config.key_rules.max_lifetime].compact.min
-      key = sign(config, room, Time.now + lifetime)
-      publisher.read_position(config.namespace, room, key, elapsed)
+      publisher.read_position(config.namespace, room, read_key(config, room), elapsed)
     rescue Error
       nil
+    end
+
+    # No key opens the streams of Action Cable, so the application reads them with the key with which it publishes.
+    def read_key(config, room)
+      is_signed = config.secret || config.token&.opens_rooms?
+      return config.publish_key if config.protocols == [Cable::PROTOCOL] && !is_signed && config.publish_key
+
+      lifetime = [READ_KEY_LIFETIME, config.key_rules.max_lifetime].compact.min
+      sign(config, room, Time.now + lifetime)
     end
 
     # Separates the members of the publication from the options of the publisher.

@@ -9,6 +9,8 @@ module NoDevent
   module Page
     # The header, as Rack names it.
     HEADER = "HTTP_X_NODEVENT_PAGE"
+    # Set in Rack's environment of a request of a page, and not in that of a template that is rendered elsewhere.
+    RENDERS = "nodevent.renders"
     # A valid id.
     ID = /\A[!-~]{1,64}\z/
     CURRENT = FiberLocal.new(:nodevent_page)
@@ -25,6 +27,7 @@ module NoDevent
       # @param env [Hash] Rack's
       # @return [Array] the response of the application
       def call(env)
+        env[RENDERS] = true
         Page.with(env[HEADER]) { @app.call(env) }
       end
     end

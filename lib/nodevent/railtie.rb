@@ -32,6 +32,18 @@ module NoDevent
       app.middleware.use NoDevent::Page::Middleware
     end
 
+    # The channels in Ruby, which the server calls, and the tag of Turbo. Before that of pages, which takes every
+    # request for handlers.
+    initializer "nodevent.cable" do |app|
+      require "nodevent/cable/integration"
+      NoDevent::Cable::Integration.install
+      config.to_prepare { NoDevent::Cable::Integration.extend_turbo }
+      if defined?(ActionCable)
+        require "nodevent/cable/endpoint"
+        app.middleware.use NoDevent::Cable::Endpoint
+      end
+    end
+
     # `config.nodevent.realtime = true`. The last middleware, so inside of the session's and of those that compress.
     initializer "nodevent.realtime" do |app|
       if app.config.nodevent.realtime
@@ -49,6 +61,7 @@ module NoDevent
 
     initializer "nodevent.helper" do
       ActiveSupport.on_load(:action_view) { include NoDevent::Helper }
+      ActiveSupport.on_load(:action_view) { include NoDevent::Cable::Helper }
     end
 
     # Subscribed only if the level is logged, because a subscription makes every `emit` slower.

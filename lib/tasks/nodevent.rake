@@ -8,4 +8,14 @@ namespace :nodevent do
     success = NoDevent::Doctor.report(origin: ENV.fetch("ORIGIN", nil))
     abort("Events would not arrive: see FAIL above.") unless success
   end
+
+  namespace :cable do
+    desc "Find what cannot work in channels that the server calls (instance variables, timers, streams with a block)"
+    task :check do
+      require "nodevent"
+      require "nodevent/cable/check"
+      root = defined?(Rails.root) && Rails.root ? Rails.root.to_s : Dir.pwd
+      abort("See docs/from-action-cable.md for each.") unless NoDevent::Cable::Check.report(root)
+    end
+  end
 end

@@ -13,7 +13,7 @@ RSpec.describe "The documentation" do
   # `[name, comment, parameters]` of each public method; an attribute's comment is its definition's.
   def documented
     script = <<~RUBY
-      %w[json nodevent nodevent/rspec nodevent/minitest nodevent/doctor].each { |name| require name }
+      %w[json nodevent nodevent/rspec nodevent/minitest nodevent/doctor nodevent/cable/check nodevent/cable/state].each { |name| require name }
       require "#{ROOT}/spec/signatures"
       found = Signatures.methods_in("#{ROOT}/sig/nodevent.rbs").filter_map do |owner, name, own|
         next if owner < Struct || name == :initialize

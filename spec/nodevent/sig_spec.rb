@@ -22,6 +22,8 @@ RSpec.describe "sig/nodevent.rbs" do
       require "nodevent/rspec"
       require "nodevent/minitest"
       require "nodevent/doctor"
+      require "nodevent/cable/check"
+      require "nodevent/cable/state"
       require "#{ROOT}/spec/signatures"
       found = Signatures.methods_in("#{path}/nodevent.rbs")
       missing = found.reject do |owner, name, own|

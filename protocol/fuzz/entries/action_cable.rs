@@ -35,7 +35,7 @@ pub(crate) fn run(data: &[u8]) {
         }
         Ok(
             Command::Unsubscribe(identifier)
-            | Command::Message(identifier)
+            | Command::Message(identifier, _)
             | Command::Leave(identifier)
             | Command::Presence(identifier, _),
         ) => check_identifier(&identifier),

@@ -13,8 +13,9 @@ pub enum Command<'a> {
     Subscribe(Identifier<'a>, Option<History<'a>>, Option<Entry<'a>>),
     /// `{"command": "unsubscribe", "identifier": …}`
     Unsubscribe(Identifier<'a>),
-    /// `{"command": "message", "identifier": …, "data": …}`
-    Message(Identifier<'a>),
+    /// `{"command": "message", "identifier": …, "data": …}`. The data is a string that holds JSON. `None`: it is missing, or
+    /// not a string.
+    Message(Identifier<'a>, Option<Cow<'a, str>>),
     /// `{"command": "history", "identifier": …, "history": …}`, of the extended protocol.
     History(Identifier<'a>, History<'a>),
     /// `{"command": "whisper", "identifier": …, "data": …}`, of the extended protocol, with the text of the data: a JSON value.
@@ -96,7 +97,10 @@ impl<'a> Command<'a> {
         match &*command {
             "subscribe" => Ok(Self::Subscribe(identifier()?, history(), entry())),
             "unsubscribe" => Ok(Self::Unsubscribe(identifier()?)),
-            "message" => Ok(Self::Message(identifier()?)),
+            "message" => {
+                let data = members.get("data").and_then(|raw| string(raw.get()));
+                Ok(Self::Message(identifier()?, data))
+            }
             "history" => Ok(Self::History(identifier()?, history().unwrap_or_default())),
             "whisper" => Ok(Self::Whisper(identifier()?, data.unwrap_or("null"))),
             "join" => Ok(Self::Join(identifier()?, entry().unwrap_or_default())),

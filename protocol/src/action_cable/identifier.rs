@@ -55,6 +55,15 @@ pub fn parse(text: &str) -> Option<Requested<'_>> {
     }
 }
 
+/// The name that the application has signed for a channel in Ruby, and the position of its stream when the page was rendered:
+/// what `turbo_stream_from …, channel: …` sends. `None`: the identifier has none.
+#[must_use]
+pub fn signed_for_channel(text: &str) -> Option<(Cow<'_, str>, Option<Cow<'_, str>>)> {
+    let members = raw_members(text)?;
+    let text_of = |name: &str| members.get(name).and_then(|raw| string(raw.get()));
+    Some((text_of(SIGNED_NAME)?, text_of(SINCE)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,5 +109,14 @@ mod tests {
         for bad in [r#","nodevent_page":"""#, r#","nodevent_page":"a b""#, r#","nodevent_page":7"#, &long] {
             assert_eq!(requested(bad), (None, None), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_channel_in_ruby_may_have_a_signed_name() {
+        let text = r#"{"channel":"MyChannel","signed_stream_name":"t","nodevent_since":"x"}"#;
+        assert_eq!(parse(text), Some(Requested::Channel));
+        assert_eq!(signed_for_channel(text), Some(("t".into(), Some("x".into()))));
+        assert_eq!(signed_for_channel(r#"{"channel":"MyChannel","nodevent_since":"x"}"#), None);
+        assert_eq!(signed_for_channel("MyChannel"), None);
     }
 }

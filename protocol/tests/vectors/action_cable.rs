@@ -80,7 +80,7 @@ fn describe(command: &Command<'_>) -> Value {
             value
         }
         Command::Unsubscribe(identifier) => with("unsubscribe", identifier, None),
-        Command::Message(identifier) => with("message", identifier, None),
+        Command::Message(identifier, _) => with("message", identifier, None),
         Command::History(identifier, history) => with("history", identifier, Some(history)),
         Command::Ping => json!({"command": "ping"}),
         Command::Pong => json!({"command": "pong"}),

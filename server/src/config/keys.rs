@@ -2214,8 +2214,9 @@ pub static CALLS: Section = Section {
             "handlers",
             Text,
             Words("none"),
-            "Path of the application's handlers for messages. Clients cannot call it as a route.",
-            "The application has handlers of its own (`NoDevent::Realtime.handler`).",
+            "Path of the application's handlers for messages, and for `protocol: action_cable` of its channels in Ruby. Clients \
+             cannot call it as a route.",
+            "The application has handlers of its own (`NoDevent::Realtime.handler`), or channels of Action Cable.",
             "/nodevent/realtime",
         ),
         key(

@@ -120,6 +120,16 @@ pub(super) fn authorize<'a>(
     }
 }
 
+/// Whether a program made the request whose key may publish to all rooms and users: the application itself, which may read
+/// them too. A page never is one.
+pub fn is_application(namespace: &Namespace, headers: &HeaderMap) -> bool {
+    let Some(key) = query::bearer(headers).filter(|_| !origin::is_from_page(headers)) else { return false };
+    match namespace.publish.authorize(Some(key), false, false) {
+        PublishVerdict::Admit(Publisher::Key(key)) => key.limit.is_none(),
+        _ => false,
+    }
+}
+
 /// The origin of the page that made the request, if pages of it may publish. `origins` lets pages read, never publish.
 pub(super) fn page_that_may_publish(http: &Http, request: &Request) -> Option<HeaderValue> {
     let origin = request.headers().get(header::ORIGIN)?;

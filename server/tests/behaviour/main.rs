@@ -10,6 +10,7 @@ mod action_cable_pages;
 mod action_cable_refreshes;
 mod admission;
 mod application;
+mod cable_channels;
 mod calls;
 mod certificates;
 mod command_line;

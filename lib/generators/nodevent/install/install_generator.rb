@@ -2,19 +2,20 @@
 
 require "rails/generators/base"
 require "securerandom"
+require "generators/nodevent/layout_tag"
 
 module Nodevent
   module Generators
     # `rails generate nodevent:install`: the files for a first live page. Running it again changes nothing that is
     # there.
     class InstallGenerator < Rails::Generators::Base
+      include LayoutTag
+
       source_root File.expand_path("templates", __dir__)
       desc "Creates config/nodevent.yml with a fresh secret, a line in config/puma.rb, the layout's tag, and a sample."
 
-      LAYOUTS = %w[erb haml slim].map { |kind| "app/views/layouts/application.html.#{kind}" }.freeze
       HELPER = "javascript_include_nodevent"
       CALL = "#{HELPER} async: true".freeze
-      TAG = "<%= #{CALL} %>".freeze
       CONFIGURATION = "config/nodevent.yml"
       SAMPLE = "app/views/nodevent/_sample.html.erb"
       PUMA = "config/puma.rb"
@@ -23,7 +24,7 @@ module Nodevent
       PROCESSES = "web: bin/rails server\n#{PROCESS}".freeze
       POLICY = "config/initializers/content_security_policy.rb"
 
-      private_constant :LAYOUTS, :HELPER, :CALL, :TAG, :CONFIGURATION, :SAMPLE, :PUMA, :PLUGIN, :PROCESS,
+      private_constant :HELPER, :CALL, :CONFIGURATION, :SAMPLE, :PUMA, :PLUGIN, :PROCESS,
                        :PROCESSES, :POLICY
 
       # Creates the configuration of the application and the server.
@@ -47,15 +48,7 @@ module Nodevent
 
       # Adds the script tag to every page.
       def layout
-        file = LAYOUTS.find { |name| File.exist?(path(name)) }
-        return by_hand("there is no #{LAYOUTS.first}; add #{TAG} to the head of your layouts") unless file
-        return say_status(:identical, file, :blue) if read(file).include?(HELPER)
-
-        changed = with_tag(read(file), File.extname(file))
-        return by_hand("#{file} has no head; add #{TAG} where your pages load scripts") unless changed
-
-        say_status :insert, file
-        File.binwrite(path(file), changed) unless options[:pretend]
+        add_to_layout(HELPER, CALL)
       end
 
       # Creates a sample to try.
@@ -82,63 +75,11 @@ module Nodevent
         File.exist?(path(PUMA)) ? "`bin/rails server`" : "`bin/dev` or `foreman start -f Procfile.dev`"
       end
 
-      def line?(file, pattern)
-        File.exist?(path(file)) && read(file).match?(pattern)
-      end
-
-      def append(file, line)
-        text = read(file)
-        append_to_file file, text.empty? || text.end_with?("\n") ? line : "\n#{line}"
-      end
-
-      def path(name)
-        File.expand_path(name, destination_root)
-      end
-
-      def read(name)
-        File.binread(path(name)).force_encoding(Encoding::UTF_8)
-      end
-
       # Never replaces a secret that is in use, nor what was edited.
       def create_once(source, target)
         return say_status(:exist, target, :blue) if File.exist?(path(target)) && !options[:force]
 
         template source, target
-      end
-
-      def by_hand(message)
-        say_status :skip, message, :yellow
-      end
-
-      def with_tag(text, kind)
-        case kind
-        when ".erb" then with_erb_tag(text)
-        when ".haml" then with_indented_tag(text, /^([ \t]*)%head\b[^\r\n]*/)
-        else with_indented_tag(text, /^([ \t]*)head\b[^\r\n]*/)
-        end
-      end
-
-      # Before `</head>`, wherever in its line that is.
-      def with_erb_tag(text)
-        head = text.index(%r{</head\s*>}i) or return
-
-        before = text[0...head]
-        newline = text.include?("\r\n") ? "\r\n" : "\n"
-        indent = before[/(?<=\A|\n)[ \t]*\z/]
-        return "#{before}#{TAG}#{text[head..]}" unless indent
-
-        "#{before.delete_suffix(indent)}#{indent}  #{TAG}#{newline}#{indent}#{text[head..]}"
-      end
-
-      # As the first child, because children are recognized by their indentation.
-      def with_indented_tag(text, head)
-        match = text.match(head) or return
-
-        newline = text.include?("\r\n") ? "\r\n" : "\n"
-        rest = match.post_match.delete_prefix(newline)
-        child = rest[/\A([ \t]+)\S/, 1]
-        indent = child && child.size > match[1].size ? child : "#{match[1]}  "
-        "#{match.pre_match}#{match[0].chomp}#{newline}#{indent}= #{CALL}#{newline}#{rest}"
       end
 
       def policy?

@@ -22,8 +22,9 @@ pub(super) struct Encodings {
     table: Mutex<HashMap<Key, Weak<CableEncoding>>>,
 }
 
-/// The identifier as JSON, and whether the clients follow positions.
-type Key = (Box<str>, bool);
+/// The identifier as JSON, the stream, and whether the clients follow positions. Of the same identifier a channel in Ruby
+/// may have several streams, and other ones for another user.
+type Key = (Box<str>, Box<str>, bool);
 
 /// The encoding of the subscriptions with one identifier.
 #[derive(Debug)]
@@ -63,9 +64,8 @@ impl Encodings {
         is_extended: bool,
     ) -> Arc<CableEncoding> {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (identifier.into(), is_extended);
+        let key = (identifier.into(), stream.into(), is_extended);
         if let Some(encoding) = table.get(&key).and_then(Weak::upgrade) {
-            // An identifier names one stream: it contains the name.
             return encoding;
         }
         let on_gap = match (is_extended, is_turbo && self.refreshes) {
@@ -92,7 +92,7 @@ impl Encodings {
 
     fn remove(&self, encoding: &CableEncoding) {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (encoding.identifier.clone(), encoding.is_extended());
+        let key = (encoding.identifier.clone(), encoding.stream.clone(), encoding.is_extended());
         // It may have been replaced already.
         if table.get(&key).is_some_and(|one| std::ptr::eq(one.as_ptr(), encoding)) {
             table.remove(&key);
@@ -198,8 +198,10 @@ mod tests {
         let encodings = Arc::new(Encodings::new(true, false));
         let (one, two) = (encodings.get("\"a\"", "s", true, false), encodings.get("\"a\"", "s", true, false));
         let (other, extended) = (encodings.get("\"b\"", "s", true, false), encodings.get("\"a\"", "s", true, true));
+        let elsewhere = encodings.get("\"a\"", "t", true, false);
         assert!(Arc::ptr_eq(&one, &two) && !Arc::ptr_eq(&one, &other) && !Arc::ptr_eq(&one, &extended));
-        drop((one, other, extended));
+        assert!(!Arc::ptr_eq(&one, &elsewhere), "another stream of one channel");
+        drop((one, other, extended, elsewhere));
         assert_eq!(encodings.table.lock().unwrap().len(), 1);
         drop(two);
         assert!(encodings.table.lock().unwrap().is_empty());

@@ -2,7 +2,7 @@
 
 use super::{ActionCable, Client, Site, Unit, event_source, sessions};
 use crate::http::websocket::{self, Handshake};
-use crate::http::{Endpoint, Http, PeerAddr, ResponseFuture, query, reply};
+use crate::http::{Endpoint, Http, PeerAddr, ResponseFuture, is_application, query, reply};
 use crate::protocol::{Millis, Protocol};
 use crate::token::MAX_TOKEN_BYTES;
 use axum::extract::Request;
@@ -16,6 +16,8 @@ use std::sync::Arc;
 const TOKEN: &str = "anycable-token.";
 /// The header with the id of a session, for clients that are no browsers.
 const RESTORED_SESSION: &str = "x-anycable-restore-sid";
+/// The longest query that the application receives. Bytes.
+const MAX_QUERY: usize = 4096;
 /// The longest interval of pings that a client may ask for. Seconds.
 const MAX_PING_INTERVAL: u64 = 300;
 
@@ -48,11 +50,13 @@ impl CableEndpoint {
         }
         match Handshake::check(http, &request.headers, &[SUBPROTOCOL, EXTENDED_SUBPROTOCOL]) {
             Ok(handshake) => {
-                let client = Client::of(request, handshake.subprotocol(), site.settings.ping_interval);
+                let mut client = Client::of(request, handshake.subprotocol(), site.settings.ping_interval);
+                client.is_application = is_application(site.namespaces.get(site.id), &request.headers);
                 let (site, token) = (Arc::clone(site), token_in_subprotocol(request));
+                let query = query_of_channels(&site, request);
                 let restores = client.is_extended.then(|| session_to_restore(request)).flatten();
                 let protocol =
-                    move || Box::new(ActionCable::new(site, client, token, restores)) as Box<dyn Protocol>;
+                    move || Box::new(ActionCable::new(site, client, token, query, restores)) as Box<dyn Protocol>;
                 handshake.open(Box::new(protocol), http.connect_info(request, permit))
             }
             Err(rejection) => *rejection,
@@ -77,6 +81,12 @@ fn session_to_restore(request: &Parts) -> Option<Box<str>> {
     let header = || request.headers.get(RESTORED_SESSION)?.to_str().ok();
     let id = query::raw(request.uri.query(), "sid").or_else(header)?;
     sessions::is_id(id).then(|| id.into())
+}
+
+/// The query of a request, for the application that has channels.
+fn query_of_channels(site: &Site, request: &Parts) -> Option<Box<str>> {
+    let query = request.uri.query().filter(|query| query.len() <= MAX_QUERY)?;
+    site.has_channels.then(|| query.into())
 }
 
 /// What Rails responds to a page of another origin, and to a request that is not a WebSocket.
@@ -109,6 +119,7 @@ impl Client {
         Self {
             repeats: offered(request).any(|one| one == UNSUPPORTED_SUBPROTOCOL),
             is_extended: subprotocol == Some(EXTENDED_SUBPROTOCOL),
+            is_application: false,
             ping_interval: seconds
                 .filter(|seconds| (1..=MAX_PING_INTERVAL).contains(seconds))
                 .map_or(ping_interval, |seconds| seconds * 1000),

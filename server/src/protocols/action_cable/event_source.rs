@@ -59,7 +59,7 @@ pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
 pub(super) async fn respond(http: &Http, site: &Arc<Site>, request: &Parts, info: ConnectInfo) -> Response {
     let namespace = site.namespaces.get(site.id);
     let needs_token = namespace.tokens.as_ref().is_some_and(|tokens| tokens.settings().is_required);
-    if needs_token || namespace.provider.get().is_some() {
+    if needs_token || namespace.provider.get().is_some() || site.has_channels {
         let hint = "connect with a WebSocket: this namespace decides who a connection is";
         return reply::error(StatusCode::FORBIDDEN, "this namespace has no event streams", hint);
     }

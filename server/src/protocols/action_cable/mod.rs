@@ -7,8 +7,10 @@
 //! Commands of one connection run in their order, and what a subscription has missed precedes its confirmation. Pings do not
 //! wait behind messages, because for old clients they are the only sign of life.
 //!
-//! Channels in Ruby are not called: [`streams::Streams::find`] rejects them.
+//! Channels in Ruby belong to the application, which `channels` asks. Without one, [`streams::Streams::find`] rejects them.
 
+mod channel_reply;
+mod channels;
 mod cursors;
 mod encoding;
 mod endpoint;
@@ -21,6 +23,7 @@ mod subscriptions;
 
 use super::Mount;
 use crate::cable::{CURSOR_RENEWAL, CableQuery, CableWrite};
+use crate::calls::CallResult;
 use crate::clock::now_ms;
 use crate::close_reason::CloseReason;
 use crate::encoding::Encoding;
@@ -35,6 +38,7 @@ use crate::protocol::{
     Core, IdentifyReply, JoinError, Joined, Message, Millis, NEVER, Protocol, Subscribe, SubscribeReply,
 };
 use crate::token::TokenError;
+use channels::Channels;
 use cursors::Cursor;
 use encoding::{CableEncoding, Encodings};
 use endpoint::CableEndpoint;
@@ -43,6 +47,7 @@ use extended::{Extended, OwnedEntry, since_of};
 use held::Held;
 use nodevent_protocol::action_cable::command::{Command, Entry, History, Identifier};
 use nodevent_protocol::action_cable::frame;
+use nodevent_protocol::action_cable::identifier::{self, Requested};
 use nodevent_protocol::action_cable::stored::CableKey;
 use std::fmt;
 use std::sync::Arc;
@@ -63,6 +68,8 @@ struct Site {
     encodings: Arc<Encodings>,
     /// The encoding of Server-Sent Events.
     events: Arc<dyn Encoding>,
+    /// Whether the application has channels in Ruby, and decides who connects.
+    has_channels: bool,
     settings: Settings,
 }
 
@@ -91,6 +98,8 @@ struct Client {
     repeats: bool,
     /// Whether it follows positions.
     is_extended: bool,
+    /// Whether it is the application itself, which may subscribe to every stream by its name.
+    is_application: bool,
     /// The interval of its pings. Milliseconds.
     ping_interval: Millis,
     /// The unit of the times in its pings.
@@ -115,6 +124,8 @@ struct ActionCable {
     /// What arrived before it is decided who the connection is. `None`: that is decided.
     held: Option<Box<Held>>,
     subscriptions: Subscriptions,
+    /// Those of channels in Ruby. `None`: the application has none.
+    channels: Option<Box<Channels>>,
     ping_at: Millis,
     probe: Probe,
     /// When the connection must have a subscription.
@@ -125,6 +136,8 @@ struct ActionCable {
     confirm_at: Millis,
     /// What only clients of the extended protocol have.
     extended: Option<Box<Extended>>,
+    /// Why the connection is about to be closed. Its disconnect frame was sent.
+    ended: Option<CloseReason>,
 }
 
 /// Pings of the WebSocket layer, which clients answer by themselves.
@@ -159,6 +172,7 @@ pub fn mount(mount: &Mount<'_>) -> Option<Arc<dyn Endpoint>> {
             streams: Streams::new(&cable, mount.namespaces.get(id).limits.max_name_bytes),
             encodings: Arc::new(Encodings::new(cable.refreshes, mount.namespaces.get(id).refreshes.is_some())),
             events: Arc::new(EventEncoding::new(cable.refreshes)),
+            has_channels: config.calls.as_ref().is_some_and(|calls| calls.handlers.is_some()),
             settings,
         };
         (cable.path, Arc::new(site))
@@ -192,25 +206,37 @@ impl Unit {
 // === impl ActionCable ===
 
 impl ActionCable {
-    fn new(site: Arc<Site>, client: Client, token: Option<Box<str>>, restores: Option<Box<str>>) -> Self {
+    fn new(
+        site: Arc<Site>,
+        client: Client,
+        token: Option<Box<str>>,
+        query: Option<Box<str>>,
+        restores: Option<Box<str>>,
+    ) -> Self {
+        let channels = (site.has_channels && !client.is_application).then(|| Box::new(Channels::new(query)));
         Self {
             site,
             client,
             token,
             held: None,
             subscriptions: Subscriptions::default(),
+            channels,
             ping_at: NEVER,
             probe: Probe::PingAt(NEVER),
             subscribe_by: NEVER,
             holder: rand::random(),
             confirm_at: NEVER,
             extended: client.is_extended.then(|| Box::new(Extended::new(restores))),
+            ended: None,
         }
     }
 
     /// Decides who the connection is. Until then, what it sends is held.
     fn identify(&mut self, core: &mut dyn Core) -> Result<(), CloseReason> {
         let id = self.site.id;
+        if self.client.is_application {
+            return self.enter(core);
+        }
         // A namespace without tokens ignores it.
         let token = self.token.take().filter(|_| self.site.namespaces.get(id).tokens.is_some());
         let token = core.take_request_token(id).or(token);
@@ -247,7 +273,10 @@ impl ActionCable {
             core.send_text(&frame::disconnect(reason, reconnect));
             return Err(close);
         }
-        self.enter(core)
+        match self.channels {
+            Some(_) => self.connect_channels(core),
+            None => self.enter(core),
+        }
     }
 
     fn on_text(&mut self, text: &str, core: &mut dyn Core) -> Result<(), CloseReason> {
@@ -259,6 +288,7 @@ impl ActionCable {
             };
         }
         match Command::parse(text) {
+            Ok(command) if self.is_for_channel(&command) => return self.queue_command(command, core),
             Ok(Command::Subscribe(identifier, history, entry)) => {
                 self.subscribe(&identifier, history.as_ref(), entry.as_ref(), core);
             }
@@ -279,7 +309,7 @@ impl ActionCable {
             Ok(Command::Ping) if self.client.is_extended => core.send_text(frame::PONG),
             Ok(Command::Pong) if self.client.is_extended => {}
             // The streams that the server decides about have no actions.
-            Ok(Command::Message(_)) => {}
+            Ok(Command::Message(..)) => {}
             Ok(
                 Command::History(..)
                 | Command::Whisper(..)
@@ -456,6 +486,11 @@ impl ActionCable {
         if text.len() > self.site.settings.max_identifier {
             return Err(JoinError::BadRoom);
         }
+        if self.client.is_application
+            && let Some(Requested::Public(stream)) = identifier::parse(text)
+        {
+            return self.site.streams.check(stream.into_owned());
+        }
         self.site.streams.find(text, now_ms())
     }
 
@@ -544,15 +579,21 @@ impl Protocol for ActionCable {
     }
 
     fn arriving(&self) -> usize {
-        self.held.as_ref().map_or(0, |held| held.bytes())
+        self.held.as_ref().map_or(0, |held| held.bytes()) + self.channels.as_ref().map_or(0, |one| one.bytes())
     }
 
     fn deadline(&self) -> Millis {
+        if self.ended.is_some() {
+            return 0;
+        }
         let (Probe::PingAt(at) | Probe::PongBy(at)) = self.probe;
         at.min(self.ping_at).min(self.subscribe_by).min(self.confirm_at).min(self.join_restored_at())
     }
 
     fn on_deadline(&mut self, core: &mut dyn Core) -> Result<(), CloseReason> {
+        if let Some(reason) = self.ended {
+            return Err(reason);
+        }
         let now = core.now();
         if now >= self.subscribe_by {
             return Err(CloseReason::ConnectTimeout);
@@ -583,6 +624,9 @@ impl Protocol for ActionCable {
                 Err(_) => frame::reject_history(&identifier),
             };
             return core.send_text(&text);
+        }
+        if self.on_stream_joined(request, &reply, core) {
+            return;
         }
         match reply.result {
             Ok(joined) => self.on_joined(request, joined, core),
@@ -625,14 +669,23 @@ impl Protocol for ActionCable {
 
     fn revoked(&mut self, _namespace: u16, room: Option<&str>, core: &mut dyn Core) -> Result<(), CloseReason> {
         let Some(room) = room else { return Ok(()) };
+        self.on_room_revoked(room, core)?;
         for subscription in self.subscriptions.remove_stream(room) {
             core.send_text(&frame::reject_subscription(subscription.encoding().identifier()));
         }
         Ok(())
     }
 
+    fn called(&mut self, _namespace: u16, number: u64, result: &CallResult, core: &mut dyn Core) {
+        self.on_command_called(number, result, core);
+    }
+
     fn closing(&mut self, reason: CloseReason, core: &mut dyn Core) {
         self.leave_session(reason, core);
+        self.disconnect_channels(core);
+        if self.ended.is_some() {
+            return;
+        }
         let (reason, reconnect) = match reason {
             CloseReason::Draining => ("server_restart", true),
             CloseReason::ConnectTimeout => ("idle_timeout", false),

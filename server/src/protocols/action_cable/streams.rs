@@ -51,6 +51,7 @@ impl Streams {
             }
             Requested::Public(stream) if self.has_public => self.check(stream.into_owned()),
             Requested::Public(_) => Err(JoinError::Unauthorized("Stream is not public")),
+            // With an application that has channels it is asked.
             Requested::Channel => Err(JoinError::Unauthorized("Channel is not served")),
         }
     }
@@ -64,7 +65,11 @@ impl Streams {
         self.check(stream)
     }
 
-    fn check(&self, stream: String) -> Result<Found, JoinError> {
+    /// A stream that the application has named, if its name is one of a room.
+    ///
+    /// # Errors
+    /// [`JoinError::BadRoom`].
+    pub(super) fn check(&self, stream: String) -> Result<Found, JoinError> {
         room::check(&stream, self.max_name).map_err(|_| JoinError::BadRoom)?;
         Ok(Found { stream, is_turbo: false, since: Since::FirstJoin, page: None })
     }

@@ -125,6 +125,11 @@ impl Subscriptions {
         confirmed.filter_map(|one| Some((&one.encoding, one.cursor.as_deref_mut()?)))
     }
 
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
     pub(super) fn find(&self, identifier: &str) -> Option<&Subscription> {
         self.list.iter().find(|one| one.encoding.identifier() == identifier)
     }
