@@ -278,7 +278,8 @@ impl ActionCable {
             Some(history) => match history.of(&found.stream) {
                 Some(Some(position)) => Since::Position(position),
                 Some(None) => Since::Invalid,
-                None => Since::FirstJoin,
+                // It has received nothing of this stream yet. The tag may say since when the page is current.
+                None => found.since,
             },
             None => found.since,
         };
