@@ -118,3 +118,11 @@ bundle_in() (
   bundle check >/dev/null 2>&1 || bundle install --local --quiet 2>/dev/null || bundle install --quiet ||
     fail "the gems of $1 cannot be installed; the reason is above."
 )
+
+# packages FOLDER: installs the npm packages of a folder if they differ from its lock file. It does not use `npm ci`, which
+# would delete the installed packages first.
+packages() {
+  local stamp="$1/node_modules/.nodevent-lock"
+  cmp -s "$1/package-lock.json" "$stamp" && return 0
+  (cd "$1" && npm install --no-save --no-fund --no-audit --loglevel=error) && cp "$1/package-lock.json" "$stamp"
+}

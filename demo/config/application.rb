@@ -31,6 +31,10 @@ module Parlour
     # The end-to-end tests run in the test environment, but really publish.
     config.nodevent.test_mode = false
 
+    # Inline scripts and styles of the Turbo board.
+    config.content_security_policy_nonce_generator = ->(_request) { SecureRandom.base64(16) }
+    config.content_security_policy_nonce_directives = %w[script-src style-src]
+
     # Jobs run in threads of the application: the demo needs no other process.
     config.active_job.queue_adapter = :async
 

@@ -11,6 +11,16 @@ Rails.application.routes.draw do
   resource :session, only: %i[new create destroy]
   resource :live_token, only: :show
 
+  # The same discussions with plain Turbo.
+  scope "turbo", module: "turbo_board", as: "turbo" do
+    root "discussions#index"
+    resources :discussions, only: %i[show create destroy] do
+      resources :comments, only: :create
+    end
+    resources :comments, only: :destroy
+  end
+  mount Rack::Files.new(Packages::FOLDER.to_s) => Packages::PATH
+
   # The NoDevent server notifies the application here; config/initializers/hooks.rb says what follows.
   mount NoDevent::Hooks => "/nodevent/hooks"
 end

@@ -4,6 +4,7 @@
 # time, because the counter cache and `touch` skip its callbacks.
 class Comment < ApplicationRecord
   include Authored
+  include Refreshes
 
   belongs_to :discussion, counter_cache: true, touch: true
 
@@ -33,6 +34,11 @@ class Comment < ApplicationRecord
   # What they find in their mailboxes.
   def mention
     { by: author, comment: id, discussion: { id: discussion_id, title: discussion.title }, body: body.truncate(200) }
+  end
+
+  # The pages of the Turbo board that show it.
+  def refreshed_streams
+    [discussion, Streams::DISCUSSIONS]
   end
 
   private

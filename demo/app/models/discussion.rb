@@ -5,6 +5,7 @@
 class Discussion < ApplicationRecord
   include NoDevent::Base
   include Authored
+  include Refreshes
 
   has_many :comments, -> { order(:id) }, inverse_of: :discussion, dependent: :delete_all
 
@@ -21,6 +22,11 @@ class Discussion < ApplicationRecord
   # Emits the state in the database, because comments may have been added since this record was loaded.
   def announce_update
     self.class.find_by(id: id)&.nodevent_update
+  end
+
+  # The pages of the Turbo board that show it.
+  def refreshed_streams
+    [self, Streams::DISCUSSIONS]
   end
 
   # Every page that can read a discussion gets the key of its room. Messages contain the room without the key: a page

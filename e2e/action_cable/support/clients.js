@@ -1,5 +1,5 @@
 // The stock clients of Rails, unmodified, in Node: they find the globals of a browser that they use.
-import { createHmac } from "node:crypto";
+import { createHmac, randomUUID } from "node:crypto";
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 import WebSocket from "ws";
@@ -36,6 +36,9 @@ export function turbo(stream, params = {}) {
   const digest = createHmac("sha256", KEY).update(data).digest("hex");
   return { channel: "Turbo::StreamsChannel", signed_stream_name: `${data}--${digest}`, ...params };
 }
+
+/** The parameters that say since when a page is current, and which page it is. */
+export const stamps = (since) => ({ nodevent_since: since, nodevent_page: randomUUID() });
 
 /** The configuration of the server. */
 export const configuration = (more = {}) => ({

@@ -4,6 +4,14 @@ import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { chromium } from "playwright-core";
 
+/** Starts Chromium. It resolves `page.test` to this machine. */
+export function launchBrowser() {
+  return chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP page.test 127.0.0.1"],
+  });
+}
+
 /** Starts Chromium and a site that serves an empty page and the clients' scripts. */
 export async function startBrowser(clients) {
   const scripts = new Map();
@@ -14,10 +22,7 @@ export async function startBrowser(clients) {
     response.end(script ?? "<!doctype html><title>a page</title>");
   }).listen(0);
   await once(site, "listening");
-  const browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-    args: ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP page.test 127.0.0.1"],
-  });
+  const browser = await launchBrowser();
   /** A page of `host` with that client version. */
   const page = async (version, host = "127.0.0.1") => {
     const page = await browser.newPage();

@@ -46,7 +46,7 @@ export async function freePort() {
 }
 
 /** Starts a program; resolves when it prints `pattern`. `stop(signal)` sends the signal and waits for the exit. */
-async function start(command, args, env, pattern) {
+export async function start(command, args, env, pattern) {
   const program = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...env } });
   const ended = new Promise((resolve) => program.once("exit", resolve));
   const lines = [];

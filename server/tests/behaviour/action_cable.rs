@@ -579,6 +579,24 @@ async fn clients_of_the_extended_protocol_follow_positions_and_recover() {
 }
 
 #[tokio::test]
+async fn a_client_of_the_extended_protocol_without_a_position_starts_where_its_page_was_rendered() {
+    let (_redis, servers) = servers().await;
+    for server in servers {
+        let since = position(&server, "posts").await;
+        server.emit("/cable", "posts", "e", 1).await;
+        let identifier = turbo_with("posts", &json!({"nodevent_since": since}));
+        let history = json!({"since": 1_700_000_000, "streams": {"other": {"epoch": "vRXl", "offset": 1}}});
+        let mut client = Cable::connect(&server, EXTENDED).await;
+        client
+            .send(&json!({"command": "subscribe", "identifier": identifier, "history": history}).to_string())
+            .await;
+        assert_eq!(client.next().await["message"], 1);
+        assert_eq!(client.next().await, confirmed(&identifier));
+        assert_eq!(client.next().await, json!({"identifier": identifier, "type": "confirm_history"}));
+    }
+}
+
+#[tokio::test]
 async fn each_stream_of_a_page_receives_what_was_published_to_several() {
     let (_redis, servers) = servers().await;
     for server in servers {

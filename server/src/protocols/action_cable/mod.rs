@@ -352,7 +352,13 @@ impl ActionCable {
         let (encoding, request) = (self.encoding(identifier, &found), self.subscriptions.next_request());
         let entry = entry.filter(|_| self.client.is_extended).map(|entry| Box::new(OwnedEntry::of(entry)));
         let Some(page) = found.page.as_ref().filter(|_| history.is_none()) else {
-            let since = history.map_or(found.since, |history| since_of(history, &found.stream));
+            let since = match history {
+                // A position of the client's own is newer than that of its page's tag, and that is more exact than a time.
+                Some(history) if found.since == Since::FirstJoin || history.of(&found.stream).is_some() => {
+                    since_of(history, &found.stream)
+                }
+                _ => found.since,
+            };
             let mut subscription = Subscription::waiting(encoding, request, since != Since::FirstJoin);
             subscription.entry = entry;
             self.subscriptions.add(subscription);

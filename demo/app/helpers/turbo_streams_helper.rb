@@ -1,0 +1,12 @@
+# frozen_string_literal: true
+
+# `turbo_stream_from`, as turbo-rails has it, with the position of the stream and an id of the page. The server sends what was
+# published since then, also after a reconnect, so that nothing is missing.
+module TurboStreamsHelper
+  def turbo_stream_from(streamable, data: {}, **attributes)
+    since = nodevent_data(Streams.name(streamable), namespace: Streams::NAMESPACE)[:nodevent_position]
+    data = data.merge({ nodevent_since: since, nodevent_page: SecureRandom.hex(16) }.compact)
+    source = { channel: "Turbo::StreamsChannel", "signed-stream-name": Streams.signed_name(streamable), data: data }
+    tag.turbo_cable_stream_source(**source, **attributes)
+  end
+end
