@@ -238,7 +238,7 @@ impl ActionCable {
     pub(super) fn queue_command(&mut self, command: Command<'_>, core: &mut dyn Core) -> Result<(), CloseReason> {
         let is_extended = self.client.is_extended;
         let (identifier, kind) = match command {
-            Command::Subscribe(identifier, history) => {
+            Command::Subscribe(identifier, history, _) => {
                 let history = history.filter(|_| is_extended);
                 (identifier, Kind::Subscribe(history.map(positions).unwrap_or_default()))
             }
