@@ -362,7 +362,9 @@ async fn a_connection_has_a_page_in_each_namespace() {
     let two = namespace("", "")
         .replace(NS, "/two")
         .replace("{secret: a-secret-for", "{cookie: two, secret: a-secret-for");
-    let server = TestServer::start(&format!("{}{two}/none: {{open: true}}\n", namespace("", ""))).await;
+    let mixed = format!("secret: {SECRET}, protocol: [socket_io, pakyow], pages: {{secret: {PAGES_SECRET}}}");
+    let others = format!("/mixed: {{{mixed}}}\n/none: {{secret: {SECRET}}}\n");
+    let server = TestServer::start(&format!("{}{two}{others}", namespace("", ""))).await;
     let visitor = Visitor::of('a', 1);
     visitor.subscribe(&server, NS, &["One"]).await;
     visitor.subscribe(&server, "/two", &["Two"]).await;
@@ -386,10 +388,12 @@ async fn a_connection_has_a_page_in_each_namespace() {
     is_joined(&mut browser, 1).await;
     server.emit("/two", "Two", "update", 3).await;
     assert_eq!(browser.next_publication().await.message, 3);
-    // A namespace without pages does not mention them.
-    browser.enter_with("/none", &auth(&visitor)).await.expect("the namespace admits the browser");
-    browser.receives_nothing_else(&server).await;
-    assert_eq!(browser.deferred_notice(), None);
+    // A namespace without pages, or with those of another protocol, does not mention them.
+    for namespace in ["/none", "/mixed"] {
+        browser.enter_with(namespace, &auth(&visitor)).await.expect("the namespace admits the browser");
+        is_silent(&mut browser, &server).await;
+        assert_eq!(browser.deferred_notice(), None);
+    }
 }
 
 #[tokio::test]
