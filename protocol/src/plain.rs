@@ -437,9 +437,9 @@ mod tests {
     fn the_page_of_a_client_is_named_and_joined() {
         assert_eq!(page(Some("9756")), r#"{"page":"9756"}"#);
         assert_eq!(page(None), r#"{"page":null}"#);
-        let position = Some(Position { epoch: 1, offset: 5 });
-        let joined: Value = serde_json::from_str(&joined_page("9756", Some((position, true)))).unwrap();
-        let at = position.unwrap().to_string();
+        let position = Position { epoch: 1, offset: 5 };
+        let joined: Value = serde_json::from_str(&joined_page("9756", Some((Some(position), true)))).unwrap();
+        let at = position.to_string();
         assert_eq!(joined, json!({"joined": true, "page": "9756", "position": at, "recovered": true}));
         assert_eq!(joined_page("9756", None), r#"{"joined":true,"page":"9756"}"#);
     }

@@ -121,10 +121,12 @@ export class NoDeventController extends Listenable {
     return this._all;
   }
 
-  /** What the connect packet says about the document: its id, and what the page has received of its rooms. */
+  /** What the connect packet says about the document: its id, and what it has received. A new document has all that was there when it was rendered. */
   _named() {
-    const id = (this._sentId = connectionId());
-    return id && { socket_connection_id: id, since: this._positions(), since_page: this.page.position };
+    const id = connectionId();
+    const isShown = id === this._sentId;
+    this._sentId = id;
+    return id && { socket_connection_id: id, page_since: isShown ? { ...this._positions(), "": this.page.position } : {} };
   }
 
   /** The position of each room. */
@@ -254,7 +256,7 @@ export class NoDeventController extends Listenable {
       if (id !== this.page.id) this.page._tracker = new PositionTracker();
       this.page.id = id || undefined;
     });
-    this._listen(socket, "left", (/** @type {any} */ left) => this._rooms.get(String(left?.room))?._onEnded("unsubscribed"));
+    this._listen(socket, "left", (/** @type {any} */ left) => this._rooms.get(String(left?.room))?._onUnsubscribed());
     this._detachers.push(onVisit(() => this._onVisit()));
     // Without a room they are about the token: the server closes the connection, or expects another one.
     for (const reason of ["revoked", "expired"]) {

@@ -180,6 +180,12 @@ export class Room extends Feed {
     this._join(true);
   }
 
+  /** The application has unsubscribed the page. What is published until it subscribes it again is not missing. */
+  _onUnsubscribed() {
+    if (!this._wanted) this._tracker = new PositionTracker();
+    this._onEnded("unsubscribed");
+  }
+
   /** The page's token has joined the room. @param {any} joined */
   _onJoinedByToken({ error, ...state }) {
     if (this._wanted !== false) this._onJoinResult(Math.max(this._attempt, this._staleUpTo + 1), error ?? null, "recovered" in state ? state : undefined, this.position);

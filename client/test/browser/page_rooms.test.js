@@ -31,7 +31,7 @@ async function render(response, title, rooms) {
   const signature = createHmac("sha256", PAGES_SECRET).update(`nodevent:cookie:1:/app:${key}:${expires}`).digest("hex");
   response.setHeader("set-cookie", `nodevent_page=1.${key}.${expires}.${signature}; HttpOnly; SameSite=Lax; Path=/`);
   response.end(`<!doctype html><html><head><meta charset="utf-8"><script src="${server.url}/api/app"></script><script src="/app.js"></script></head>
-    <body data-socket-connection-id="${id}"><h1>${title}</h1><a href="/two">two</a> <a href="/three">three</a> <a href="/login">log in</a></body></html>`);
+    <body data-socket-connection-id="${id}"><h1>${title}</h1><a href="/one">one</a> <a href="/two">two</a> <a href="/three">three</a> <a href="/login">log in</a></body></html>`);
 }
 
 before(async () => {
@@ -94,14 +94,22 @@ test("P-05 P-36 a page receives the rooms of its visit, and what is pushed to it
   await seen(["leave unsubscribed", "two 4", "page 5", "both 6"]);
   assert.equal(sockets.length, 1, "the connection stays");
 
-  // The page may ask for its room, and needs no key. It misses nothing while it has no connection.
-  assert.equal(await page.evaluate("new Promise((done) => NoDevent.room('two').join(done))"), null);
+  // A page that is rendered again shows what was published before.
+  await page.click("a[href='/one']");
+  await holds(page, "NoDevent.room('one').joined && !NoDevent.room('two').joined");
+  await emit("one", 10);
+  await seen(["join null", "one 10"]);
+
+  // The page may ask for its room, and needs no key. Another visit while the server restarts is about the new page.
+  assert.equal(await page.evaluate("new Promise((done) => NoDevent.room('one').join(done))"), null);
+  await page.evaluate("new Promise((done) => NoDevent.room('one').leave(done)).then(() => seen.splice(0))");
   await server.stop("SIGTERM");
   await server.start();
   await page.click("text=three");
   await holds(page, "NoDevent.connected() && NoDevent.room('three').joined");
   await emit("three", 7);
-  await seen(["three 7"]);
+  await holds(page, "seen.includes('three 7')");
+  await page.evaluate("seen.splice(0)");
 
   // A new session has another cookie, which only a new connection sends.
   const opened = sockets.length;

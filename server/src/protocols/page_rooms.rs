@@ -95,6 +95,11 @@ pub(super) enum RoomEvent {
 // === impl PageSettings ===
 
 impl PageSettings {
+    /// The settings of a namespace whose pages are subscribed to rooms. With channels, they belong to another protocol.
+    pub(super) fn of_rooms(mount: &Mount<'_>, namespace: u16, encoding: &Arc<dyn Encoding>) -> Option<Arc<Self>> {
+        Self::of(mount, namespace, encoding).filter(|settings| settings.room_prefix.is_empty())
+    }
+
     /// The settings of a namespace that has pages.
     pub(super) fn of(mount: &Mount<'_>, namespace: u16, encoding: &Arc<dyn Encoding>) -> Option<Arc<Self>> {
         let pages = mount.config.namespaces.get(usize::from(namespace))?.pages.as_ref()?;

@@ -237,22 +237,29 @@ async fn a_page_that_returns_receives_what_it_missed_in_order_and_once() {
         server.emit(NS, "Room", "update", 3).await;
         push_to(&server, NS, &visitor, "direct", &json!(4)).await;
         let mut browser = show(&server, &visitor, Transport::WebSocket, 1).await;
-        let mut received = [browser.next_publication().await.message, browser.next_publication().await.message];
-        received.sort_by_key(Value::as_i64);
-        assert_eq!(received, [json!(3), json!(4)]);
+        let mut received = [browser.next_publication().await, browser.next_publication().await];
+        received.sort_by_key(|event| event.message.as_i64());
+        let [third, direct] = received;
+        assert_eq!((third.message, &direct.message), (json!(3), &json!(4)));
+        push_to(&server, NS, &visitor, "direct", &json!(5)).await;
+        assert_eq!(browser.next_publication().await.message, 5);
         is_silent(&mut browser, &server).await;
         browser.close().await;
         server.metric_is("nodevent_connections", 0).await;
         // The client has received the first one only.
         let mut browser = browser_of(&server, &visitor, Transport::WebSocket).await;
-        let since = json!({"Room": first.publication["position"], "Other": "x", "News": 7});
-        let auth = json!({"socket_connection_id": visitor.id, "since": since}).to_string();
+        let direct = direct.publication["position"].clone();
+        let since = json!({"Room": first.publication["position"], "": direct, "Other": "x", "News": 7});
+        let auth = json!({"socket_connection_id": visitor.id, "page_since": since}).to_string();
         browser.enter_with(NS, &auth).await.expect("the namespace admits the browser");
         assert_eq!(browser.next_notice().await[0], "page");
         is_joined(&mut browser, 1).await;
-        for message in [2, 3] {
-            assert_eq!(browser.next_publication().await.message, message);
+        let mut again = Vec::new();
+        for _ in 0..3 {
+            again.push(browser.next_publication().await.message);
         }
+        again.sort_by_key(Value::as_i64);
+        assert_eq!(again, [json!(2), json!(3), json!(5)], "what follows the positions of the client");
         is_silent(&mut browser, &server).await;
     }
 }
@@ -355,7 +362,9 @@ async fn a_connection_has_a_page_in_each_namespace() {
     let two = namespace("", "")
         .replace(NS, "/two")
         .replace("{secret: a-secret-for", "{cookie: two, secret: a-secret-for");
-    let server = TestServer::start(&format!("{}{two}/none: {{open: true}}\n", namespace("", ""))).await;
+    let mixed = format!("secret: {SECRET}, protocol: [socket_io, pakyow], pages: {{secret: {PAGES_SECRET}}}");
+    let others = format!("/mixed: {{{mixed}}}\n/none: {{secret: {SECRET}}}\n");
+    let server = TestServer::start(&format!("{}{two}{others}", namespace("", ""))).await;
     let visitor = Visitor::of('a', 1);
     visitor.subscribe(&server, NS, &["One"]).await;
     visitor.subscribe(&server, "/two", &["Two"]).await;
@@ -379,10 +388,12 @@ async fn a_connection_has_a_page_in_each_namespace() {
     is_joined(&mut browser, 1).await;
     server.emit("/two", "Two", "update", 3).await;
     assert_eq!(browser.next_publication().await.message, 3);
-    // A namespace without pages does not mention them.
-    browser.enter_with("/none", &auth(&visitor)).await.expect("the namespace admits the browser");
-    browser.receives_nothing_else(&server).await;
-    assert_eq!(browser.deferred_notice(), None);
+    // A namespace without pages, or with those of another protocol, does not mention them.
+    for namespace in ["/none", "/mixed"] {
+        browser.enter_with(namespace, &auth(&visitor)).await.expect("the namespace admits the browser");
+        is_silent(&mut browser, &server).await;
+        assert_eq!(browser.deferred_notice(), None);
+    }
 }
 
 #[tokio::test]

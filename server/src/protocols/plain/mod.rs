@@ -86,7 +86,7 @@ pub fn mount(mount: &Mount<'_>) -> Option<Arc<dyn Endpoint>> {
     let served: Vec<u16> = mount.namespaces_with(NAME).collect();
     let limits = &mount.config.limits;
     let encoding: Arc<dyn Encoding> = Arc::new(PlainEncoding);
-    let pages = mount.namespaces.iter().map(|one| PageSettings::of(mount, one.id, &encoding)).collect();
+    let pages = mount.namespaces.iter().map(|one| PageSettings::of_rooms(mount, one.id, &encoding)).collect();
     let settings = Arc::new(Settings {
         namespaces: Arc::clone(mount.namespaces),
         encoding,

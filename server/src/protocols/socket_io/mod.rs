@@ -162,7 +162,7 @@ impl Settings {
         let channel = |(id, dialect): (usize, Option<Arc<dyn Dialect>>)| {
             let dialect = dialect?;
             let encoding = encoding(&namespaces.get(id as u16).name, Arc::clone(&dialect));
-            let pages = PageSettings::of(mount, id as u16, &encoding);
+            let pages = PageSettings::of_rooms(mount, id as u16, &encoding);
             Some(Channel { dialect, encoding, pages })
         };
         let channels = dialects.into_iter().enumerate().map(channel).collect();

@@ -15,7 +15,6 @@ use crate::protocols::socket_io::dialect::{ConnectRequest, Dialect, Event, Opera
 use crate::token::TokenError;
 use mailbox::Encoded;
 use nodevent_protocol::history::Position;
-use nodevent_protocol::pages::ITSELF;
 use nodevent_protocol::room;
 use nodevent_protocol::topic::Topic;
 use serde::Serialize;
@@ -290,12 +289,12 @@ fn call(operations: &mut dyn Operations, data: Argument<'_>, ack_id: Option<u64>
     }
 }
 
-/// `page {socket_connection_id, since?, since_page?}`: the client shows this page from now on. If the namespace has pages, it
+/// `page {socket_connection_id, page_since?}`: the client shows this page from now on. If the namespace has pages, it
 /// receives `page {id}`: the name of the page, or `null` if the visitor is not known.
 fn set_page(operations: &mut dyn Operations, data: Argument<'_>) {
-    let [id, since, since_page] = data.fields(["socket_connection_id", "since", "since_page"]);
+    let [id, since] = data.fields(["socket_connection_id", "page_since"]);
     let Some(id) = id.text() else { return };
-    let received = positions(operations.max_rooms(), since, since_page);
+    let received = positions(operations.max_rooms(), since);
     let page = match operations.set_page(&id, received) {
         Ok(page) => Some(page.to_string()),
         Err(PageError::Unknown) => None,
@@ -304,23 +303,12 @@ fn set_page(operations: &mut dyn Operations, data: Argument<'_>) {
     operations.emit(&json!(["page", {"id": page}]).to_string(), &[]);
 }
 
-/// The positions up to which a client has received rooms, and its page. A position that is not a string was not assigned by
-/// an engine, and no client is in more rooms.
-fn positions(max: usize, since: Argument<'_>, since_page: Argument<'_>) -> Vec<(Box<str>, Position)> {
-    let rooms = match since.value() {
-        Some(Value::Object(rooms)) => rooms,
-        _ => serde_json::Map::new(),
-    };
-    let of_rooms =
-        rooms.into_iter().filter_map(|(room, position)| Some((room, Position::parse(position.as_str()?)?)));
-    let of_page = since_page.text().and_then(|position| Position::parse(&position));
-    of_page
-        .map(|position| (ITSELF.to_owned(), position))
-        .into_iter()
-        .chain(of_rooms)
-        .take(max + 1)
-        .map(|(room, position)| (room.into(), position))
-        .collect()
+/// The positions up to which a client has received the rooms of its page, and with the empty name what is published to the
+/// page itself. A position that is not a string was not assigned by an engine, and no client is in more rooms.
+fn positions(max: usize, since: Argument<'_>) -> Vec<(Box<str>, Position)> {
+    let Some(Value::Object(since)) = since.value() else { return Vec::new() };
+    let parse = |(room, position): (String, Value)| Some((room.into(), Position::parse(position.as_str()?)?));
+    since.into_iter().filter_map(parse).take(max + 1).collect()
 }
 
 /// The arguments of the acknowledgement of `call`.
