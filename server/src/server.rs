@@ -335,7 +335,7 @@ fn visitors(config: &NamespaceConfig) -> Option<VisitorCookie> {
 fn refresh_settings(config: &NamespaceConfig) -> Option<RefreshSettings> {
     let cable = config.serves_action_cable().then(|| config.action_cable.clone().unwrap_or_default())?;
     let interval = cable.refresh_interval.as_millis() as u64;
-    (interval > 0).then(|| RefreshSettings { interval, window: cable.refresh_window.as_millis() as u64 })
+    (interval > 0).then_some(RefreshSettings { interval, window: cable.refresh_window.as_millis() as u64 })
 }
 
 /// The connections that the limit of open files allows. Addresses share these, so that one of them cannot use up the files.

@@ -44,7 +44,8 @@ module Bench
 
     # Scenarios without deliveries.
     def self.quiet
-      [new(name: "idle", title: "Idle: 10,000 joined connections", columns: %i[memory_idle idle_dialect_ratio slab memory_server]),
+      [new(name: "idle", title: "Idle: 10,000 joined connections",
+           columns: %i[memory_idle idle_dialect_ratio slab memory_server]),
        new(name: "connect", title: "Connect: 5,000 connects and joins, 100 at a time",
            columns: %i[connects connect_cpu connect_dialect_ratio connect_spread join_retries], bare: true)]
     end

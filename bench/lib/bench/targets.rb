@@ -64,9 +64,11 @@ module Bench
 
     # The same load through frames of Action Cable.
     def cable
-      [["steady", :cpu], ["burst", :cpu], ["flood", :cpu], ["idle", :memory_idle], ["connect", :connect_cpu]].map do |one, name|
-        value = ->(server) { @results.ratio(one, server.sub("nodevent", "cable"), name, to: server) }
-        Target.new("Action Cable: #{one}", 1.15, "× `nodevent` dialect", value)
+      figures = { "steady" => :cpu, "burst" => :cpu, "flood" => :cpu,
+                  "idle" => :memory_idle, "connect" => :connect_cpu }
+      figures.map do |scenario, name|
+        value = ->(server) { @results.ratio(scenario, server.sub("nodevent", "cable"), name, to: server) }
+        Target.new("Action Cable: #{scenario}", 1.15, "× `nodevent` dialect", value)
       end
     end
 

@@ -160,6 +160,12 @@ async fn a_session_is_that_of_its_user_and_is_admitted_again() {
     assert_eq!(expired.next().await, disconnect);
     let (_, own) = open(server, &path(json!({"sub": "42"}), &sid)).await;
     assert_eq!(own["restored_ids"], json!([identifier]));
+    // Clients that are no browsers name it in a header.
+    let sid = session().await;
+    let headers = [("Sec-WebSocket-Protocol", EXTENDED), ("X-ANYCABLE-RESTORE-SID", sid.as_str())];
+    let without = format!("/cable?jid={}", token(json!({"sub": "42"})));
+    let mut own = Cable::open_with(server, &without, &headers).await;
+    assert_eq!(own.next().await["restored_ids"], json!([identifier]));
     // Clients of the other protocol have no sessions.
     let sid = session().await;
     let mut rails = Cable::open(server, &path(json!({"sub": "42"}), &sid), RAILS).await;
@@ -172,7 +178,9 @@ async fn a_session_is_that_of_its_user_and_is_admitted_again() {
 
 #[tokio::test]
 async fn what_was_published_since_a_time_is_sent_once() {
-    let (_redis, engines) = engines("", "").await;
+    let (_redis, mut engines) = engines("", "").await;
+    let other = RedisServer::start().await;
+    engines.push(start(Some(&other), 2, ", channel_per_room: true", "").await);
     for servers in engines {
         let server = &servers[0];
         let seconds = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
@@ -311,7 +319,9 @@ async fn a_client_is_present_as_itself_and_only_where_that_is_configured() {
 
 #[tokio::test]
 async fn whispers_reach_the_other_subscribers_and_no_history() {
-    let (_redis, engines) = engines("", ", whispers: true").await;
+    let (_redis, mut engines) = engines("", ", whispers: true").await;
+    let other = RedisServer::start().await;
+    engines.push(start(Some(&other), 2, ", channel_per_room: true", ", whispers: true").await);
     for servers in engines {
         let (here, there) = (&servers[0], &servers[servers.len() - 1]);
         let identifier = json!({"channel": "$pubsub", "signed_stream_name": signed("chat")}).to_string();

@@ -20,6 +20,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use nodevent_protocol::history::Position;
+use nodevent_protocol::presence;
 use nodevent_protocol::publication::message_of;
 use nodevent_protocol::topic::Topic;
 use std::sync::Arc;
@@ -94,6 +95,9 @@ fn event(html: &str, position: Option<Position>) -> Frame {
 
 impl Encoding for EventEncoding {
     fn publication(&self, text: &str, position: Option<Position>) -> Frame {
+        if presence::event_of(text).is_some() {
+            return Frame::nothing();
+        }
         let message = message_of(text).unwrap_or("null");
         // A message that is not HTML is sent as JSON.
         let html = serde_json::from_str::<String>(message);
