@@ -6,7 +6,15 @@ addEventListener("turbo:submit-end", ({ target, detail }) => {
   if (!detail.success) return;
   target.reset();
   target.closest("details")?.removeAttribute("open");
+  if (target.matches(".compose")) addEventListener("turbo:render", showLastReply, { once: true });
 });
+
+function showLastReply() {
+  document.querySelector("#comments > :last-child")?.scrollIntoView({ block: "nearest" });
+}
+
+// A notice stays too, until the visitor sends something or leaves the page.
+addEventListener("turbo:submit-start", () => document.querySelectorAll(".notice").forEach((notice) => notice.remove()));
 
 // Turbo ignores a refresh that arrives while it loads a page, which may not have the change yet.
 let refreshed = 0;

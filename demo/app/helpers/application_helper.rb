@@ -14,7 +14,8 @@ module ApplicationHelper
 
   def moment(name, time)
     time ||= Time.current
-    tag.time("#{time_ago_in_words(time)} ago", datetime: time.iso8601, data: { time: name })
+    words = time > 1.minute.ago ? "just now" : "#{time_ago_in_words(time)} ago"
+    tag.time(words, datetime: time.iso8601, data: { time: name })
   end
 
   def page_data(data)

@@ -2,7 +2,7 @@
 
 # The pages of the Turbo board.
 module TurboBoardHelper
-  NEW = 4.seconds # after a change, the page marks it
+  NEW = 4.seconds # for which a page marks a change
 
   # The stream of a page. It stays the same element when the page is morphed.
   def page_stream(streamable)
