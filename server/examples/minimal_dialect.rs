@@ -9,6 +9,7 @@
 //! ```
 
 use nodevent_protocol::history::Position;
+use nodevent_protocol::room;
 use nodevent_protocol::topic::Topic;
 use nodevent_server::config::Config;
 use nodevent_server::history::RequestId;
@@ -34,6 +35,10 @@ impl dialect::Dialect for Hello {
         let text = |index: usize| args.get(index).and_then(Value::as_str);
         let (Some("hello"), Some(name)) = (text(0), text(1)) else { return };
         let request = RequestId::from(event.ack_id);
+        // The core joins whatever the dialect names.
+        if room::check(name, room::MAX_BYTES).is_err() {
+            return self.joined(operations, request, Err(JoinError::BadRoom));
+        }
         match operations.join(name, None, None, request) {
             Ok(Outcome::Ready(joined)) => self.joined(operations, request, Ok(joined)),
             // The reply follows, or the connection will be closed.
