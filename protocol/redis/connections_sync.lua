@@ -16,6 +16,8 @@ for index = 4, #ARGV, 2 do
 end
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%d', now))
+-- A lease that ends so late is from before the clock went back. The server renews it if it is still there.
+redis.call('ZREMRANGEBYSCORE', KEYS[1], string.format('%d', now + 10 * tonumber(ARGV[2])), '+inf')
 redis.call('ZADD', KEYS[1], string.format('%d', now + tonumber(ARGV[2])), ARGV[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return known

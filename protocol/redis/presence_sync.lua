@@ -43,7 +43,8 @@ if touched and (touched - now > 1000 or (#servers > 0 and now - touched > ttl / 
   for _, user in ipairs(redis.call('ZRANGE', KEYS[6], 0, -1)) do redis.call('ZADD', KEYS[6], int(now + grace), user) end
   quiet_until = now + ttl
 end
-if quiet_until > now + ttl then quiet_until = now + ttl end
+-- The room is new, or Redis has lost it: another server, or this one in its next call, may know members that Redis had.
+if not touched or quiet_until > now + ttl then quiet_until = now + ttl end
 for _, one in ipairs(servers) do is_known = is_known or one == server end
 if not is_known then servers[#servers + 1] = server end
 
@@ -95,7 +96,6 @@ end
 
 for index = 16, #ARGV, 4 do
   local user, connections, info, is_restored = ARGV[index], tonumber(ARGV[index + 1]), ARGV[index + 2], ARGV[index + 3] == '1'
-  if is_restored and not touched then quiet_until = now + ttl end
   local is_silent = is_restored and quiet_until > now
   if connections > 0 then
     redis.call('HSET', KEYS[7], user, int(connections))
@@ -168,6 +168,7 @@ if count == 0 and not has_more then
 end
 redis.call('HSET', KEYS[3], 't', int(now), 'q', int(quiet_until), 'g', is_large and '1' or '0', 'c', int(counted),
   'd', is_due and '1' or '0', 'x', has_expired and '1' or '0')
-local keep = int(math.max(600000, 10 * ttl + grace))
+-- For longer than the clock may jump ahead: members of a server that is killed at that moment must leave, and not be forgotten.
+local keep = int(math.max(86400000, 10 * ttl + grace))
 for index = 3, 7 do redis.call('PEXPIRE', KEYS[index], keep) end
 return {count, own, math.ceil(next_due), events, is_large and 1 or 0, hook_events()}

@@ -9,25 +9,36 @@
 //! ```
 
 use nodevent_protocol::history::Position;
+use nodevent_protocol::room;
 use nodevent_protocol::topic::Topic;
 use nodevent_server::config::Config;
 use nodevent_server::history::RequestId;
+use nodevent_server::http::Endpoint;
 use nodevent_server::outcome::Outcome;
 use nodevent_server::protocol::{JoinError, Joined};
+use nodevent_server::protocols::Mount;
 use nodevent_server::protocols::socket_io::{self, dialect};
 use nodevent_server::server::Server;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
+/// The configuration, except of the listener.
+pub(crate) const SETTINGS: &str = "publish: local\n/chat: {open: true}\n";
+
 /// The dialect.
 #[derive(Debug)]
-struct Hello;
+pub(crate) struct Hello;
 
 impl dialect::Dialect for Hello {
     fn event(&self, operations: &mut dyn dialect::Operations, event: dialect::Event) {
         let args: Vec<Value> = serde_json::from_str(&event.args).unwrap_or_default();
-        let (Some("hello"), Some(name)) = (args[0].as_str(), args.get(1).and_then(Value::as_str)) else { return };
+        let text = |index: usize| args.get(index).and_then(Value::as_str);
+        let (Some("hello"), Some(name)) = (text(0), text(1)) else { return };
         let request = RequestId::from(event.ack_id);
+        // The core joins whatever the dialect names.
+        if room::check(name, room::MAX_BYTES).is_err() {
+            return self.joined(operations, request, Err(JoinError::BadRoom));
+        }
         match operations.join(name, None, None, request) {
             Ok(Outcome::Ready(joined)) => self.joined(operations, request, Ok(joined)),
             // The reply follows, or the connection will be closed.
@@ -58,15 +69,17 @@ impl dialect::Dialect for Hello {
     }
 }
 
+/// The endpoint of Socket.IO, with the dialect in the only namespace.
+pub(crate) fn endpoint(mount: &Mount<'_>) -> Arc<dyn Endpoint> {
+    socket_io::endpoint(mount, vec![Some(Arc::new(Hello) as Arc<dyn dialect::Dialect>)])
+}
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let port = std::env::var("PORT").unwrap_or_else(|_| "8080".to_owned());
-    let settings = format!("port: {port}\nbind: 127.0.0.1\npublish: local\n/chat: {{open: true}}\n");
+    let settings = format!("port: {port}\nbind: 127.0.0.1\n{SETTINGS}");
     let config = Config::from_yaml(&settings).map_err(|report| anyhow::anyhow!("{report}"))?;
-    let server = Server::start_with(config, |mount| {
-        vec![socket_io::endpoint(mount, vec![Some(Arc::new(Hello) as Arc<dyn dialect::Dialect>)])]
-    })
-    .await?;
+    let server = Server::start_with(config, |mount| vec![endpoint(mount)]).await?;
     println!("listening at {}", server.urls().concat());
     server.run(std::future::pending()).await;
     Ok(())

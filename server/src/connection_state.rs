@@ -28,6 +28,8 @@ pub const MAX_STATE: usize = 4096;
 pub const MAX_RECEIVED: usize = 8;
 /// The longest offset that is read: a state with nonce and tag, in base64. Bytes.
 const MAX_OFFSET: usize = (MAX_STATE + 64).div_ceil(3) * 4;
+/// How far a state may be from the future: the difference between the clocks of two servers.
+const MAX_AHEAD: Duration = Duration::from_secs(30);
 /// The first byte of every state.
 const FORMAT: u8 = 1;
 /// What keys are derived for.
@@ -135,15 +137,24 @@ impl Settings {
         self.max_disconnection + self.refresh()
     }
 
+    /// The time for which it must be remembered that a state was used: longer than any server accepts it.
+    pub fn memory(&self) -> Duration {
+        self.lifetime() + MAX_AHEAD
+    }
+
     /// Seals the states of a connection in a namespace with this `pid`. `None`: the random numbers of the system are
     /// not available, or there is no secret.
     pub fn sealer(&self, namespace: &str, pid: &str) -> Option<Sealer> {
         Some(Sealer { key: key(self.keys.first()?, namespace, pid)?, instance: rand::random(), count: 0 })
     }
 
-    /// Opens what a client has presented. `None`: it is not a state with this `pid` of this namespace, or it is too
-    /// old.
+    /// Opens what a client has presented. `None`: it is not a state with this `pid` of this namespace, it is too old, or it
+    /// is from the future: if the clock has gone back, it is not known how old a state is, and whether it was used.
     pub fn open(&self, namespace: &str, pid: &str, offset: &str) -> Option<State> {
+        self.open_at(namespace, pid, offset, now_ms())
+    }
+
+    fn open_at(&self, namespace: &str, pid: &str, offset: &str, now_ms: u64) -> Option<State> {
         if offset.len() > MAX_OFFSET || pid.len() > 64 {
             return None;
         }
@@ -158,8 +169,9 @@ impl Settings {
         let (issued_ms, mut state) = decode(&opened)?;
         let (instance, _) = nonce.split_first_chunk::<8>()?;
         state.instance = u64::from_be_bytes(*instance);
-        let age = now_ms().saturating_sub(issued_ms);
-        (u128::from(age) <= self.lifetime().as_millis()).then_some(state)
+        let age = Duration::from_millis(now_ms.saturating_sub(issued_ms));
+        let ahead = Duration::from_millis(issued_ms.saturating_sub(now_ms));
+        (age <= self.lifetime() && ahead <= MAX_AHEAD).then_some(state)
     }
 }
 
@@ -376,6 +388,19 @@ mod tests {
             std::hint::spin_loop();
         }
         assert!(settings.open("/a", "pid", &offset).is_none());
+    }
+
+    #[test]
+    fn a_state_is_valid_for_its_time_whichever_way_the_clock_jumps() {
+        let settings = settings(&["a-secret-of-32-characters-or-more"], Duration::from_secs(120));
+        let offset = seal(&settings, "pid");
+        let sealed_ms = now_ms();
+        let opens_at = |now_ms: u64| settings.open_at("/a", "pid", &offset, now_ms).is_some();
+        assert!(opens_at(sealed_ms) && opens_at(sealed_ms + 170_000) && opens_at(sealed_ms - 20_000));
+        for jump in [-24, -3, 3, 24] {
+            assert!(!opens_at(sealed_ms.saturating_add_signed(jump * 3_600_000)), "{jump} hours");
+        }
+        assert!(settings.memory() >= settings.lifetime() + MAX_AHEAD);
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub mod connection_state;
 pub mod encoding;
 pub mod engine;
 pub mod fair_shares;
+mod fair_turns;
 pub mod history;
 pub mod hooks;
 pub mod host;

@@ -27,6 +27,15 @@ pub struct Publication {
     frames: Frames,
 }
 
+/// The text of a stored publication, read and not yet placed. To find out who does not receive it takes as long as it is
+/// large, so it is done as soon as the text is read, and not for a whole history at once.
+#[derive(Debug)]
+pub struct StoredText {
+    text: Box<str>,
+    marks: Marks,
+    except_users: Box<[Box<str>]>,
+}
+
 /// A notice that publications before a position may be missing and cannot be recovered.
 #[derive(Debug)]
 pub struct Gap {
@@ -102,15 +111,36 @@ impl Frames {
     }
 }
 
+// === impl StoredText ===
+
+impl StoredText {
+    /// `text` contains the position already.
+    pub fn new(text: impl Into<Box<str>>) -> Self {
+        let text = text.into();
+        let marks = marks_of(&text);
+        let except_users = excluded(&text, marks);
+        Self { text, marks, except_users }
+    }
+
+    /// The text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The publication, in a topic and at a position.
+    pub fn placed(self, topic: &str, position: Option<Position>) -> Arc<Publication> {
+        let Self { text, marks, except_users } = self;
+        let (topic, frames) = (topic.into(), Frames::default());
+        Arc::new(Publication { topic, text, position, marks, except_users, frames })
+    }
+}
+
 // === impl Publication ===
 
 impl Publication {
     /// A publication that was stored. `text` contains the position already.
     pub fn stored(topic: &str, text: impl Into<Box<str>>, position: Option<Position>) -> Arc<Self> {
-        let text = text.into();
-        let marks = marks_of(&text);
-        let except_users = excluded(&text, marks);
-        Arc::new(Self { topic: topic.into(), text, position, marks, except_users, frames: Frames::default() })
+        StoredText::new(text).placed(topic, position)
     }
 
     /// A publication that was parsed. `text` contains the position that the engine has assigned.

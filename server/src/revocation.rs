@@ -2,19 +2,26 @@
 //!
 //! Owns the decision and the bounded list that each server has in memory. Engines fill the list and remember it; shards end
 //! the connections and memberships. No I/O.
+//!
+//! The times of revocations are compared with those of tokens, so they are wall clock times. Two rules make sure that a clock
+//! that jumps makes no revocation worthless. One is forgotten only when its time is over by the wall clock and as much
+//! monotonic time has passed. And if the clock has gone back behind the time of a token that was accepted, a revocation
+//! from now on counts from that token on.
 
 use crate::clock::now_ms;
 use hashbrown::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Maximum number of revocations of a namespace.
 pub const MAX_REVOCATIONS: usize = 100_000;
 
 /// The time for which a revocation is remembered if tokens are not configured: as long as tokens are valid by default.
 const DEFAULT_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
+/// How far clocks may differ if tokens are not configured.
+const DEFAULT_LEEWAY: Duration = Duration::from_secs(30);
 
 /// A revocation.
 #[derive(Clone, PartialEq, Eq)]
@@ -44,12 +51,25 @@ pub struct RevocationList {
     is_used: AtomicBool,
     /// The time for which a revocation is remembered.
     memory: Duration,
+    /// How far a token may be issued in the future, because clocks differ.
+    leeway: Duration,
+    /// The latest time at which an accepted token was issued. Milliseconds since the Unix epoch.
+    newest_issued_ms: AtomicU64,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Times {
     before_ms: u64,
     until_ms: u64,
+    /// When it is over, whatever the wall clock does. `None`: never.
+    until: Option<Instant>,
+}
+
+/// The present, on both clocks.
+#[derive(Debug, Clone, Copy)]
+struct Now {
+    wall_ms: u64,
+    instant: Instant,
 }
 
 /// The list is full.
@@ -85,18 +105,53 @@ impl fmt::Debug for Revocation {
     }
 }
 
+// === impl Now ===
+
+impl Now {
+    fn read() -> Self {
+        Self { wall_ms: now_ms(), instant: Instant::now() }
+    }
+}
+
+// === impl Times ===
+
+impl Times {
+    fn is_over(&self, now: Now) -> bool {
+        self.until_ms <= now.wall_ms && self.until.is_some_and(|until| until <= now.instant)
+    }
+}
+
 // === impl RevocationList ===
 
 impl Default for RevocationList {
     fn default() -> Self {
-        Self::new(DEFAULT_MEMORY)
+        Self::new(DEFAULT_MEMORY, DEFAULT_LEEWAY)
     }
 }
 
 impl RevocationList {
-    /// An empty list. `memory` is the longest time for which a token is valid.
-    pub fn new(memory: Duration) -> Self {
-        Self { all: RwLock::default(), is_used: AtomicBool::new(false), memory }
+    /// An empty list. `memory` is the longest time for which a token is valid, and `leeway` how far clocks may differ.
+    pub fn new(memory: Duration, leeway: Duration) -> Self {
+        let (is_used, newest_issued_ms) = (AtomicBool::new(false), AtomicU64::new(0));
+        Self { all: RwLock::default(), is_used, memory, leeway, newest_issued_ms }
+    }
+
+    /// A token or an identity of this time was accepted.
+    pub fn accepted(&self, issued_ms: u64) {
+        self.newest_issued_ms.fetch_max(issued_ms, Relaxed);
+    }
+
+    /// The time of a revocation from now on, in milliseconds since the Unix epoch: after all tokens that were accepted,
+    /// also if the clock has gone back.
+    pub fn now_ms(&self) -> u64 {
+        self.after_accepted(now_ms())
+    }
+
+    fn after_accepted(&self, now_ms: u64) -> u64 {
+        let newest_ms = self.newest_issued_ms.load(Relaxed);
+        // As far as the leeway, a token may be from a machine whose clock is ahead.
+        let leeway = u64::try_from(self.leeway.as_millis()).unwrap_or(u64::MAX);
+        if newest_ms > now_ms.saturating_add(leeway) { newest_ms.saturating_add(1) } else { now_ms }
     }
 
     /// A revocation from now on. It is remembered until the tokens that it affects have expired.
@@ -111,19 +166,24 @@ impl RevocationList {
     /// # Errors
     /// [`ListFull`]: nothing has changed.
     pub fn add(&self, revocation: &Revocation) -> Result<bool, ListFull> {
+        self.add_at(revocation, Now::read())
+    }
+
+    fn add_at(&self, revocation: &Revocation, now: Now) -> Result<bool, ListFull> {
         let Revocation { target, before_ms, until_ms } = revocation;
         let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= MAX_REVOCATIONS && !all.contains_key(target) {
-            let now_ms = now_ms();
-            all.retain(|_, times| times.until_ms > now_ms);
+            all.retain(|_, times| !times.is_over(now));
             if all.len() >= MAX_REVOCATIONS {
                 return Err(ListFull);
             }
         }
-        let times = all.entry(target.clone()).or_insert(Times { before_ms: 0, until_ms: 0 });
+        let until = now.instant.checked_add(Duration::from_millis(until_ms.saturating_sub(now.wall_ms)));
+        let times = all.entry(target.clone()).or_insert(Times { before_ms: 0, until_ms: 0, until });
         let is_news = *before_ms > times.before_ms;
         times.before_ms = times.before_ms.max(*before_ms);
         times.until_ms = times.until_ms.max(*until_ms);
+        times.until = times.until.zip(until).map(|(one, other)| one.max(other));
         self.is_used.store(true, Relaxed);
         Ok(is_news)
     }
@@ -155,11 +215,15 @@ impl RevocationList {
 
     /// Forgets revocations whose tokens have expired.
     pub fn remove_expired(&self) {
+        self.remove_expired_at(Now::read());
+    }
+
+    fn remove_expired_at(&self, now: Now) {
         if !self.is_used.load(Relaxed) {
             return;
         }
-        let (mut all, now_ms) = (self.all.write().unwrap_or_else(PoisonError::into_inner), now_ms());
-        all.retain(|_, times| times.until_ms > now_ms);
+        let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, times| !times.is_over(now));
         self.is_used.store(!all.is_empty(), Relaxed);
     }
 
@@ -199,6 +263,40 @@ mod tests {
         assert!(list.rejects_room("s", Some("ann"), 999) && !list.rejects_room("s", Some("bob"), 999));
         assert!(!list.rejects_room("s", None, 999));
         assert!(list.rejects_member("s", "ann", 999) && !list.rejects_member("r", "ann", 999));
+    }
+
+    const HOUR: Duration = Duration::from_secs(3600);
+    const HOUR_MS: u64 = 3_600_000;
+
+    #[test]
+    fn a_clock_that_jumps_makes_nothing_that_is_revoked_valid_again() {
+        let list = RevocationList::new(HOUR, Duration::from_secs(30));
+        let start = Now { wall_ms: 1000 * HOUR_MS, instant: Instant::now() };
+        let of_ann =
+            Revocation { target: Target::user("ann"), before_ms: start.wall_ms, until_ms: start.wall_ms + HOUR_MS };
+        list.add_at(&of_ann, start).unwrap();
+        let is_kept = |wall_ms: u64, later: Duration| {
+            list.remove_expired_at(Now { wall_ms, instant: start.instant + later });
+            list.rejects_user("ann", start.wall_ms - 1)
+        };
+        assert!(is_kept(start.wall_ms + 5 * HOUR_MS, Duration::ZERO), "a jump ahead");
+        assert!(is_kept(start.wall_ms - 5 * HOUR_MS, 2 * HOUR), "a jump back: tokens are valid for longer");
+        assert!(!is_kept(start.wall_ms + HOUR_MS, HOUR), "an hour has passed");
+        // A time that no clock reaches does not overflow.
+        list.add_at(&Revocation { until_ms: u64::MAX, ..of_ann }, start).unwrap();
+        assert!(is_kept(start.wall_ms + 5 * HOUR_MS, 5 * HOUR));
+    }
+
+    #[test]
+    fn a_revocation_from_now_on_is_for_all_tokens_that_were_accepted_also_if_the_clock_goes_back() {
+        let list = RevocationList::new(HOUR, Duration::from_secs(30));
+        let now_ms = 1000 * HOUR_MS;
+        assert_eq!(list.after_accepted(now_ms), now_ms);
+        list.accepted(now_ms);
+        list.accepted(now_ms - 1);
+        assert_eq!(list.after_accepted(now_ms - 30_000), now_ms - 30_000, "clocks may differ by the leeway");
+        assert_eq!(list.after_accepted(now_ms - 3 * HOUR_MS), now_ms + 1);
+        assert_eq!(list.after_accepted(now_ms + 3 * HOUR_MS), now_ms + 3 * HOUR_MS);
     }
 
     #[test]

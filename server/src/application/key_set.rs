@@ -4,7 +4,6 @@
 //! While it cannot be read, the last keys count for a configured time. The URL is fixed: `kid` is only compared.
 
 use super::client::{ApplicationClient, ApplicationRequest};
-use crate::clock::now_ms;
 use crate::config::application::KeySet;
 use crate::token::{RemoteKeys, TokenKey};
 use hyper::body::Bytes;
@@ -35,8 +34,7 @@ pub async fn keep_key_set(namespace: Arc<str>, settings: KeySet, client: Applica
                     );
                 }
                 is_known = true;
-                let max_age = u64::try_from(settings.max_age.as_millis()).unwrap_or(u64::MAX);
-                keys.set(set, now_ms().saturating_add(max_age));
+                keys.set(set, settings.max_age);
                 settings.refresh
             }
             Err(reason) => {

@@ -7,21 +7,45 @@ use super::user_path::UserPath;
 use super::{Http, PeerAddr, query, reply};
 use crate::capability::Unavailable;
 use crate::client::Client;
+use crate::fair_turns::{FairTurns, Turn};
 use crate::mailbox::{Acknowledgement, MAX_IDS, MessageId, PageRequest};
 use axum::extract::Request;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use serde_json::json;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 /// Messages of a page, unless `limit` says less.
 const MAX_PAGE_COUNT: usize = 200;
 /// The most that a page has, unless it is one message. Bytes.
 const PAGE_BYTES: usize = 512 * 1024;
 
+/// Pages that are read at a time. From the engine's reply on, a page is held several times until it is a response, which
+/// counts.
+const MAX_READS: usize = 8;
+/// How long a request waits for its turn to read, behind those that wait for the engine.
+const TURN_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// The requests for mailboxes.
 #[derive(Debug)]
 pub(super) struct MailboxEndpoint;
+
+/// The turns of the requests that read a page: one at a time for each user, and clients one after another.
+#[derive(Debug, Default)]
+pub(super) struct MailboxReads([Arc<FairTurns>; MAX_READS]);
+
+impl MailboxReads {
+    /// Waits for a turn. `None`: there was none in time.
+    async fn turn(&self, user: &str, client: Client) -> Option<Turn> {
+        let mut hasher = DefaultHasher::new();
+        user.hash(&mut hasher);
+        let (_ticket, turn) = self.0[hasher.finish() as usize % MAX_READS].wait(client);
+        tokio::time::timeout(TURN_TIMEOUT, turn).await.ok()?.ok()
+    }
+}
 
 impl Endpoint for MailboxEndpoint {
     fn matches(&self, path: &str) -> bool {
@@ -63,15 +87,19 @@ async fn serve(http: &Http, request: Request) -> Result<Response, Box<Response>>
         let page = page_of(parameters).map_err(|(error, hint)| bad_request(error, hint))?;
         // Like a history, it counts as a connection until the client has read it, and is limited in what it holds.
         let permit = http.admit_connection(client)?;
+        let busy = || {
+            http.metrics.overloaded_requests.fetch_add(1, Relaxed);
+            Box::new(reply::busy())
+        };
+        // Until the response counts.
+        let _turn = http.mailbox_reads.turn(user, Client::of(client)).await.ok_or_else(busy)?;
         let read = mailboxes.read(user, page).await.map_err(unavailable)?;
         let last = read.messages.last().filter(|_| read.has_more).map(|message| format!("\"{}\"", message.id));
         let messages: Vec<&str> = read.messages.iter().map(|message| &*message.text).collect();
         let (messages, unread, next) = (messages.join(","), read.unread, last.as_deref().unwrap_or("null"));
         let text = format!("{{\"messages\":[{messages}],\"unread\":{unread},\"next\":{next}}}");
-        let Some((body, length)) = http.history_responses.text(Client::of(client), text, permit) else {
-            http.metrics.overloaded_requests.fetch_add(1, Relaxed);
-            return Err(Box::new(reply::busy()));
-        };
+        let sized = http.history_responses.text(Client::of(client), text, permit);
+        let (body, length) = sized.ok_or_else(busy)?;
         let mut response = reply::with_type(StatusCode::OK, "application/json", body);
         response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
         return Ok(response);
@@ -120,6 +148,28 @@ fn acknowledgement_of(parameters: Option<&str>) -> Result<Acknowledgement, BadPa
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt as _;
+
+    #[tokio::test]
+    async fn pages_of_one_user_are_read_one_at_a_time_and_clients_have_their_turns() {
+        let reads = MailboxReads::default();
+        let client = |host: u8| Client::of([10, 0, 0, host].into());
+        let mut current = reads.turn("7", client(1)).await;
+        let mut flood: Vec<_> = (0..100).map(|_| Box::pin(reads.turn("7", client(1)))).collect();
+        for waiting in &mut flood {
+            assert!(waiting.now_or_never().is_none());
+        }
+        let mut other = Box::pin(reads.turn("7", client(2)));
+        assert!((&mut other).now_or_never().is_none());
+        for first in flood.iter_mut().take(3) {
+            if other.as_mut().now_or_never().flatten().is_some() {
+                return;
+            }
+            drop(current.take());
+            current = first.now_or_never().flatten();
+        }
+        panic!("the other client waits for more than two reads of the first");
+    }
 
     #[test]
     fn parameters_that_cannot_be_read_are_errors() {

@@ -81,6 +81,7 @@ use axum::http::header;
 use axum::http::request::Parts;
 use axum::response::Response;
 use history_body::HistoryResponses;
+use mailbox::MailboxReads;
 use refused_origins::RefusedOrigins;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -145,6 +146,7 @@ pub struct Http {
     /// The headers and cookies of a request that a connection keeps.
     listed: Listed,
     history_responses: HistoryResponses,
+    mailbox_reads: MailboxReads,
     bodies: Arc<ByteBudget>,
     /// What responses to polls hold that are not written.
     pub poll_responses: Arc<ByteBudget>,
@@ -184,6 +186,7 @@ impl Http {
             token_sources,
             listed,
             history_responses,
+            mailbox_reads: MailboxReads::default(),
             bodies,
             poll_responses,
             refused_origins: Mutex::default(),

@@ -7,7 +7,6 @@ use super::audit::Audit;
 use super::publish;
 use super::{Http, PeerAddr, reply};
 use crate::authorize::Publisher;
-use crate::clock::now_ms;
 use crate::namespace::Namespace;
 use crate::origin;
 use crate::revocation::{Revocation, Target};
@@ -62,11 +61,11 @@ async fn revoke(http: &Http, namespace: &Namespace, request: Request) -> Result<
     let audit = Audit::new(http, namespace, &publisher, &request);
     let client = PeerAddr::of(request.extensions());
     let body = publish::read_body(http, request, MAX_BODY).await?;
-    let (target, before_ms) =
-        parse(&body, namespace.limits.max_name_bytes, now_ms()).map_err(|(error, hint)| {
-            tracing::warn!(namespace = &*namespace.name, %client, reason = error, "revocation rejected");
-            Box::new(reply::error(StatusCode::BAD_REQUEST, error, hint))
-        })?;
+    let now_ms = namespace.revocations.now_ms();
+    let (target, before_ms) = parse(&body, namespace.limits.max_name_bytes, now_ms).map_err(|(error, hint)| {
+        tracing::warn!(namespace = &*namespace.name, %client, reason = error, "revocation rejected");
+        Box::new(reply::error(StatusCode::BAD_REQUEST, error, hint))
+    })?;
     let Some(engine) = http.engines.get(namespace.id) else { return Err(Box::new(reply::busy())) };
     let revocation: Revocation = namespace.revocations.revocation(target, before_ms);
     let revoked = engine.revoke.revoke(&revocation).await;

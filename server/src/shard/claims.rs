@@ -52,7 +52,7 @@ impl Shard {
             self.engines.get(namespace).and_then(|engine| engine.states.as_ref());
         match (settings, states) {
             (Some(settings), Some(states)) => {
-                states.claim(ClaimRequest { reply_to, client, instance, lifetime: settings.lifetime() })
+                states.claim(ClaimRequest { reply_to, client, instance, lifetime: settings.memory() })
             }
             _ => Outcome::Ready(false),
         }

@@ -120,7 +120,10 @@ impl Shard {
             }
             match one.revocations.rejects_user(&identity.user, identity.issued_ms) {
                 true => Err(TokenError::Revoked),
-                false => Ok(identity),
+                false => {
+                    one.revocations.accepted(identity.issued_ms);
+                    Ok(identity)
+                }
             }
         });
         let identity = match decided {

@@ -33,7 +33,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The longest token. Proxies and servers limit all headers of a request to about as much. Bytes.
 pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
@@ -167,7 +167,7 @@ impl TokenVerifier {
         crypto::install();
         let validations = settings.algorithms.iter().map(|algorithm| settings.validation(*algorithm)).collect();
         let memory = settings.max_lifetime.saturating_add(settings.leeway.saturating_mul(2));
-        let revocations = Arc::new(RevocationList::new(memory));
+        let revocations = Arc::new(RevocationList::new(memory, settings.leeway));
         Self { namespace: namespace.into(), max_room_name, settings, validations, revocations, remote: None }
     }
 
@@ -214,6 +214,7 @@ impl TokenVerifier {
         if self.revocations.rejects_user(&user, issued_ms) {
             return Err(TokenError::Revoked);
         }
+        self.revocations.accepted(issued_ms);
         Ok(Identity {
             user,
             expires_ms: claims.expires_ms,
@@ -248,7 +249,10 @@ impl TokenVerifier {
         let of_user = claims.user.as_deref().is_some_and(|user| revocations.rejects_user(user, issued_ms));
         match of_user || revocations.rejects_room(room, user, issued_ms) {
             true => Err(TokenError::Revoked),
-            false => Ok(claims.expires_ms.saturating_add(self.settings.leeway.as_millis() as u64)),
+            false => {
+                revocations.accepted(issued_ms);
+                Ok(claims.expires_ms.saturating_add(self.settings.leeway.as_millis() as u64))
+            }
         }
     }
 
@@ -261,7 +265,7 @@ impl TokenVerifier {
             .find(|one| one.algorithms.contains(&algorithm))
             .ok_or(TokenError::AlgorithmNotAllowed)?;
         let mut result = Err(TokenError::BadSignature);
-        let remote = self.remote.as_ref().map(|remote| remote.get(now_ms)).unwrap_or_default();
+        let remote = self.remote.as_ref().map(|remote| remote.get(Instant::now())).unwrap_or_default();
         let selected = self.select_keys(&header, algorithm, now_ms, &remote).inspect_err(|error| {
             if let (TokenError::UnknownKeyId | TokenError::MissingKeyId, Some(remote)) = (error, &self.remote) {
                 remote.report_unknown();

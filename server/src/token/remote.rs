@@ -1,9 +1,10 @@
 //! Public keys that are read from elsewhere while the server runs, and how long they count.
 //!
-//! Owns no I/O: [`crate::application`] reads the key set and sets the keys.
+//! Owns no I/O: [`crate::application`] reads the key set and sets the keys. Their age is a duration, so its clock is monotonic.
 
 use super::TokenKey;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 /// The public keys of a key set that is read again and again.
@@ -17,23 +18,23 @@ pub struct RemoteKeys {
 #[derive(Debug, Default)]
 struct KeysWithEnd {
     keys: Arc<[TokenKey]>,
-    /// Until when they count. Milliseconds since the Unix epoch.
-    until_ms: u64,
+    /// Until when they count. `None`: none were set, or they do not expire.
+    until: Option<Instant>,
 }
 
 // === impl RemoteKeys ===
 
 impl RemoteKeys {
-    /// Replaces the keys. They count until `until_ms`, in milliseconds since the Unix epoch, unless they are set again.
-    pub fn set(&self, keys: Vec<TokenKey>, until_ms: u64) {
+    /// Replaces the keys. They count for that time, unless they are set again.
+    pub fn set(&self, keys: Vec<TokenKey>, max_age: Duration) {
         let mut kept = self.keys.write().unwrap_or_else(PoisonError::into_inner);
-        *kept = KeysWithEnd { keys: keys.into(), until_ms };
+        *kept = KeysWithEnd { keys: keys.into(), until: Instant::now().checked_add(max_age) };
     }
 
     /// The keys that count now.
-    pub(super) fn get(&self, now_ms: u64) -> Arc<[TokenKey]> {
+    pub(super) fn get(&self, now: Instant) -> Arc<[TokenKey]> {
         let kept = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        if now_ms <= kept.until_ms { Arc::clone(&kept.keys) } else { Arc::default() }
+        if kept.until.is_none_or(|until| now <= until) { Arc::clone(&kept.keys) } else { Arc::default() }
     }
 
     /// A token names a key that is not known.

@@ -292,3 +292,14 @@ const ED25519: &str = "\
 MCowBQYDK2VwAyEAVPV15syPBd3Mdg1fIXVbJ6HY7tMJaHH7r5B1nBu80Yg=\n\
 -----END PUBLIC KEY-----\n\
 ";
+
+#[test]
+fn keys_that_are_read_from_elsewhere_count_for_a_time_that_no_wall_clock_changes() {
+    let (remote, now, hour) = (RemoteKeys::default(), Instant::now(), Duration::from_secs(3600));
+    let count = |later: Duration| remote.get(now + later).len();
+    assert_eq!(count(Duration::ZERO), 0);
+    remote.set(vec![secret("a-secret-of-more-than-32-characters!")], hour);
+    assert_eq!((count(Duration::ZERO), count(hour * 9 / 10), count(hour * 11 / 10)), (1, 1, 0));
+    remote.set(vec![secret("a-secret-of-more-than-32-characters!")], Duration::MAX);
+    assert_eq!(count(1000 * hour), 1);
+}

@@ -361,6 +361,7 @@ async fn key_is_bound_if_configured_and_not_signed_beyond_the_maximum_lifetime()
 
 #[tokio::test]
 async fn occupied_port_is_named_and_exits_with_69() {
+    //
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     for configuration in [

@@ -414,11 +414,17 @@ async fn secrets_are_neither_logged_nor_served() {
 
 #[tokio::test]
 async fn metrics_are_served_on_the_admin_listener_only() {
+    //
     let server = TestServer::start("/nodevent: {}\n").await;
     assert_eq!(server.get("/metrics").await.status, 404);
     let metrics = server.admin.get("/metrics").await;
     assert_eq!(metrics.status, 200);
     assert!(metrics.text().contains("\nnodevent_connections 0\n"), "{}", metrics.text());
+    for site in [&server.site(), &server.admin] {
+        for path in ["/healthz", "/readyz"] {
+            assert_eq!(site.get(path).await.status, 200, "{path}");
+        }
+    }
 }
 
 /// Every file that differs from a closed one by one character: left out, doubled, replaced, or exchanged with the next.

@@ -11,7 +11,7 @@ const CONFIGURATION: &str = "publish: local\nbind: 127.0.0.1\nport: 0\nadmin: {p
 
 #[tokio::test]
 async fn server_notifies_browsers_and_exits_within_two_seconds_of_sigterm() {
-    // N-14
+    // N-14, X-08
     for signal in [Signal::TERM, Signal::INT] {
         let folder = tempfile::tempdir().unwrap();
         let mut program = Program::serve(folder.path(), CONFIGURATION).await;

@@ -6,7 +6,7 @@ use crate::support::keys::key;
 use crate::support::program::Program;
 use crate::support::tokens::{now, token};
 use crate::support::wait::{in_time, until};
-use crate::support::{Browser, RedisServer, Request, Site, TestServer, Transport};
+use crate::support::{Browser, RedisServer, Request, Site, TestServer, Transport, WallClock};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -341,6 +341,41 @@ async fn a_state_that_is_too_old_is_not_restored_and_quiet_pages_receive_new_one
     assert!(!page.recovered);
     server.stop().await;
     other.stop().await;
+}
+
+/// T-36: while the clock is hours off, a state is not restored, and not used up. When it is right, the state is restored once, and
+/// never again, although the clock jumps to a time at which it was not used.
+#[tokio::test]
+async fn a_clock_that_jumps_restores_no_state_twice() {
+    let redis = RedisServer::start().await;
+    for engine in [String::new(), format!(", redis: \"{}\"", redis.url())] {
+        let (clock, folder) = (WallClock::new(), tempfile::tempdir().unwrap());
+        let namespace = turted("ident: accept_all, join: open", &engine, "");
+        let written = format!("port: 0\nbind: 127.0.0.1\npublish: local\n{namespace}");
+        let program = Program::serve_with_clock(folder.path(), &written, &clock).await;
+        let site = program.site().await;
+        until("the server is ready", async || site.get("/readyz").await.status == 200).await;
+        for jump in [3 * 3600, -3 * 3600] {
+            let mut page = Page::open(&site, "/").await;
+            page.ident(json!({"username": "ann"})).await;
+            let lost = page.lose();
+            push(&site, json!({"event": "missed", "targets": {"users": "ann"}})).await;
+            for off in [jump, -jump] {
+                clock.set(off);
+                let mut other = Page::back(&site, "/", &lost).await;
+                assert!(!other.recovered, "{engine} {off}");
+                other.ident(json!({"username": "bob"})).await;
+            }
+            clock.set(0);
+            let mut back = Page::back(&site, "/", &lost).await;
+            assert!(back.recovered, "{engine} {jump}");
+            back.receives("EVENT", event("missed")).await;
+            for off in [0, jump, -jump, 0] {
+                clock.set(off);
+                assert!(!Page::back(&site, "/", &lost).await.recovered, "{engine} {jump} {off}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

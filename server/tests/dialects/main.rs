@@ -8,6 +8,7 @@ mod support;
 mod process;
 
 mod connection_state;
+mod minimal;
 mod notifications;
 mod old_crashes;
 mod turted;

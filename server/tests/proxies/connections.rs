@@ -1,7 +1,9 @@
 //! Connections through proxies: kept ones are not closed while the proxy may use them, and browsers connect.
 
 use crate::proxy::Proxy;
-use crate::support::{Browser, Program, Request, Transport};
+use crate::support::keys::{LATER, key};
+use crate::support::wait::until;
+use crate::support::{Browser, Program, RedisServer, Request, Site, Transport};
 use tokio::io::AsyncReadExt as _;
 
 const GOOD: &str = r#"{"room":"r","event":"e","message":1}"#;
@@ -58,5 +60,69 @@ async fn browsers_connect_through_nginx_as_the_guide_configures_it() {
         browser.join("r").await;
         // The proxy is trusted, so what it forwards is not local.
         assert_eq!(proxy.site.publish("/nodevent", GOOD).await.status, 403);
+    }
+}
+
+/// The example with Docker Compose, with processes instead of containers: two servers share Redis behind its nginx.
+#[tokio::test]
+async fn servers_of_the_compose_example_are_one_behind_its_nginx() {
+    let redis = RedisServer::start().await;
+    let (secret, publish_key) = ("a-secret-of-more-than-thirty-two-characters", "a-key-of-more-than-sixteen");
+    let mut configuration = include_str!("../../../examples/compose/nodevent.yml").to_owned();
+    for (of_containers, here) in [
+        ("port: 8080\n", "port: 0\nbind: 127.0.0.1\n"),
+        ("bind: 0.0.0.0, port: 8081", "port: 0"),
+        ("172.16.0.0/12", "127.0.0.1"),
+        ("redis://redis:6379/0", &redis.url()),
+        ("${NODEVENT_SECRET}", secret),
+        ("${NODEVENT_PUBLISH_KEY}", publish_key),
+    ] {
+        assert!(configuration.contains(of_containers), "{of_containers}");
+        configuration = configuration.replace(of_containers, here);
+    }
+    let nginx = include_str!("../../../examples/compose/nginx.conf");
+    let (upstream, server) = nginx.split_once("server {\n  listen 80;\n").expect("an upstream and a server");
+    let mut upstream = upstream.to_owned();
+    let (mut programs, mut sites, mut folders) = (Vec::new(), Vec::new(), Vec::new());
+    for number in 1..=2 {
+        let folder = tempfile::tempdir().unwrap();
+        let program = Program::serve(folder.path(), &configuration).await;
+        let site = program.site().await;
+        until("the server is ready", async || site.get("/readyz").await.status == 200).await;
+        let name = format!("nodevent-{number}:8080");
+        assert!(upstream.contains(&name), "{upstream}");
+        upstream = upstream.replace(&name, &site.address);
+        programs.push(program);
+        sites.push(site);
+        folders.push(folder);
+    }
+    let locations = server.trim_end().strip_suffix('}').expect("the end of the server");
+    let proxy = Proxy::nginx_with_locations(&upstream, locations).await;
+    let publish = async |site: &Site, message: usize| {
+        let body = format!(r#"{{"room":"r","event":"e","message":{message}}}"#);
+        let bearer = format!("Bearer {publish_key}");
+        let request = Request::post("/api/nodevent/emit", body).header("Authorization", &bearer);
+        assert_eq!(site.send(&request).await.status, 200);
+    };
+    let join = async |transport| {
+        let mut browser = Browser::connect(&proxy.site, "/nodevent", transport).await;
+        assert_eq!(browser.join_with("r", key("r", LATER, secret)).await[1], true);
+        browser
+    };
+    for transport in Transport::BOTH {
+        let mut browser = join(transport).await;
+        for (message, site) in [&sites[0], &sites[1], &proxy.site].into_iter().enumerate() {
+            publish(site, message).await;
+            assert_eq!(browser.next_event().await.message, message, "{transport:?}");
+        }
+        browser.close().await;
+    }
+    // One of the two stops: the other one serves everyone.
+    programs.remove(0).kill().await;
+    for transport in Transport::BOTH {
+        let mut browser = join(transport).await;
+        publish(&proxy.site, 7).await;
+        assert_eq!(browser.next_event().await.message, 7, "{transport:?}");
+        browser.close().await;
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`server`] (the server in this process), [`program`] (the binary), [`site`] (a server's address,
 //! with HTTP requests to it), [`browser`] (a browser on either transport), [`cable`] (a client of Action Cable),
-//! [`page`] (a visitor's page), [`redis`] (a private Redis), [`raw`] (a WebSocket by hand), [`frames`] (WebSocket
+//! [`page`] (a visitor's page), [`redis`] (a private Redis), [`wall_clock`] (a clock that jumps), [`raw`] (a WebSocket by hand), [`frames`] (WebSocket
 //! frames), [`keys`] (room keys), [`tokens`] (JSON Web Tokens), [`namespace_sandbox`] (a private network and `/etc`), [`wait`] (the only way to wait: for a condition, with a
 //! timeout).
 //!
@@ -36,6 +36,7 @@ pub mod server;
 pub mod site;
 pub mod tokens;
 pub mod wait;
+pub mod wall_clock;
 pub mod websocket;
 
 pub use browser::{Browser, Event, Transport};
@@ -44,6 +45,7 @@ pub use program::Program;
 pub use redis::RedisServer;
 pub use server::TestServer;
 pub use site::Site;
+pub use wall_clock::WallClock;
 
 /// An open namespace in memory without history: a publication reaches browsers unchanged, as in NoDevent 3.
 pub const PLAIN: &str = "/nodevent: {history: off}";

@@ -2,6 +2,7 @@
 
 use super::site::Site;
 use super::wait::{in_time, until};
+use super::wall_clock::WallClock;
 use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsStr;
 use std::path::Path;
@@ -48,10 +49,19 @@ impl Program {
 
     /// Starts a server with this configuration, and waits until it listens.
     pub async fn serve(folder: &Path, configuration: &str) -> Self {
+        Self::serve_with(folder, configuration, None).await
+    }
+
+    /// Does the same with a clock that jumps.
+    pub async fn serve_with_clock(folder: &Path, configuration: &str, clock: &WallClock) -> Self {
+        Self::serve_with(folder, configuration, Some(clock)).await
+    }
+
+    async fn serve_with(folder: &Path, configuration: &str, clock: Option<&WallClock>) -> Self {
         let file = folder.join("nodevent.yml");
         std::fs::write(&file, configuration).expect("a file is written");
         let mut start = command(folder);
-        start.arg(file);
+        start.arg(file).envs(clock.map(WallClock::environment).unwrap_or_default());
         let program = Self::spawn(start);
         program.listening().await;
         program

@@ -4,6 +4,8 @@
 //! `NODEVENT_TEST_REDIS_CLI` name other programs: another version, or Valkey.
 
 use super::wait::{in_time, until};
+use super::wall_clock::WallClock;
+use std::ffi::OsString;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -18,6 +20,8 @@ pub struct RedisServer {
     folder: Option<PathBuf>,
     /// Whether it keeps its data when it stops.
     is_durable: bool,
+    /// Additional environment variables.
+    environment: Vec<(&'static str, OsString)>,
     child: Option<Child>,
 }
 
@@ -31,36 +35,39 @@ impl Drop for RedisServer {
 
 impl RedisServer {
     pub async fn start() -> Self {
-        Self::start_with(None).await
+        Self::start_as(|_| {}).await
     }
 
     /// Starts a Redis that requires a password.
     pub async fn start_with_password(password: &str) -> Self {
-        Self::start_with(Some(password.to_owned())).await
+        Self::start_as(|redis| redis.password = Some(password.to_owned())).await
     }
 
     /// Starts a Redis on a fixed port; see [`super::namespace_sandbox`].
     pub async fn start_on(port: u16) -> Self {
-        Self::start_as(Self { port, password: None, folder: None, is_durable: false, child: None }).await
+        Self::start_as(|redis| redis.port = port).await
     }
 
     /// Starts a Redis that writes into this folder.
     pub async fn start_in(folder: &Path) -> Self {
-        let folder = Some(folder.to_owned());
-        Self::start_as(Self { port: free_port(), password: None, folder, is_durable: false, child: None }).await
+        Self::start_as(|redis| redis.folder = Some(folder.to_owned())).await
     }
 
     /// Starts a Redis that has written each change into this folder before it replies, and reads it when it starts again.
     pub async fn start_durable_in(folder: &Path) -> Self {
-        let folder = Some(folder.to_owned());
-        Self::start_as(Self { port: free_port(), password: None, folder, is_durable: true, child: None }).await
+        Self::start_as(|redis| (redis.folder, redis.is_durable) = (Some(folder.to_owned()), true)).await
     }
 
-    async fn start_with(password: Option<String>) -> Self {
-        Self::start_as(Self { port: free_port(), password, folder: None, is_durable: false, child: None }).await
+    /// Starts a Redis whose clock jumps.
+    pub async fn start_with_clock(clock: &WallClock) -> Self {
+        Self::start_as(|redis| redis.environment = clock.environment()).await
     }
 
-    async fn start_as(mut redis: Self) -> Self {
+    /// Starts a Redis on a free port, unless `change` says something else.
+    async fn start_as(change: impl FnOnce(&mut Self)) -> Self {
+        let (password, folder, environment) = (None, None, Vec::new());
+        let mut redis = Self { port: free_port(), password, folder, is_durable: false, environment, child: None };
+        change(&mut redis);
         redis.start_again().await;
         redis
     }
@@ -73,6 +80,7 @@ impl RedisServer {
         command.args(["--appendonly", if self.is_durable { "yes" } else { "no" }]);
         command.args(self.password.iter().flat_map(|password| ["--requirepass", password]));
         let folder = self.folder.clone().unwrap_or_else(std::env::temp_dir);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let child = command.current_dir(folder).stdout(Stdio::null()).spawn();
         self.child = Some(child.expect(STARTS));
         until("Redis responds", async || {

@@ -52,6 +52,11 @@ impl LineClient {
         }
     }
 
+    /// A line that arrived while the test waited for another one.
+    pub(crate) fn deferred(&mut self) -> Option<Value> {
+        self.deferred.pop_front()
+    }
+
     /// Sends a line and returns the reply with its `id`.
     pub(crate) async fn call(&mut self, mut line: Value, id: u64) -> Value {
         line["id"] = id.into();

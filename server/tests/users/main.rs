@@ -6,6 +6,7 @@
 mod support;
 
 mod broadcast_gaps;
+mod clock;
 mod commands;
 mod connections;
 mod expiry;

@@ -5,6 +5,7 @@
 //! read next, and puts the pages together. It knows nothing about Redis.
 
 use super::script::HistorySlice;
+use crate::publication::StoredText;
 use nodevent_protocol::history::{OffsetJump, Position};
 use nodevent_protocol::publication;
 
@@ -24,9 +25,9 @@ pub(super) struct HistoryPages {
     /// Publications of the next page.
     count: usize,
     epoch: Option<u64>,
-    texts: Vec<String>,
-    /// The indices at which pages begin in `texts`.
-    starts: Vec<usize>,
+    texts: Vec<StoredText>,
+    /// The indices at which pages begin in `texts`, and the positions of the publications there.
+    starts: Vec<(usize, Option<Position>)>,
     /// Bytes of `texts`, and their maximum.
     bytes: usize,
     max_bytes: usize,
@@ -66,7 +67,7 @@ impl HistoryPages {
 
     /// Whether less has been read than a page may have.
     pub(super) fn is_short(&self) -> bool {
-        self.texts.iter().map(String::len).sum::<usize>() < PAGE_BYTES
+        self.bytes < PAGE_BYTES
     }
 
     /// Adds the page that [`HistoryPages::next`] described.
@@ -76,7 +77,7 @@ impl HistoryPages {
             return NextPage::Unpaged;
         }
         self.epoch = Some(position.epoch);
-        let bytes = texts.iter().map(String::len).sum::<usize>();
+        let bytes = texts.iter().map(|one| one.text().len()).sum::<usize>();
         self.bytes += bytes;
         if texts.len() > self.count || self.bytes > self.max_bytes {
             return NextPage::Impossible;
@@ -90,7 +91,7 @@ impl HistoryPages {
             self.after = newest.offset;
             self.count = (PAGE_BYTES * texts.len() / bytes.max(1)).clamp(1, 2 * self.count);
         }
-        self.starts.push(self.texts.len());
+        self.starts.push((self.texts.len(), texts.first().and_then(position_of)));
         self.texts.extend(texts);
         if is_full {
             return NextPage::Read;
@@ -103,38 +104,34 @@ impl HistoryPages {
     /// The index of the first text after which there is no gap: a page that begins later than the previous one ended
     /// shows that Redis has trimmed what was between them, and everything earlier.
     fn first_connected(&self, newest: Position, jump: Option<OffsetJump>) -> usize {
-        let is_connected = |start: usize| {
+        let is_connected = |&&(start, position): &&(usize, Option<Position>)| {
             let expected =
                 (self.texts.len() - start).checked_sub(1).map(|before| newest.nth_before(before as u64, jump));
-            expected.is_none_or(|expected| position_of(&self.texts[start]) == Some(expected))
+            expected.is_none_or(|expected| position == Some(expected))
         };
-        self.starts
-            .iter()
-            .rev()
-            .copied()
-            .take_while(|start| is_connected(*start))
-            .last()
-            .unwrap_or(self.texts.len())
+        let connected = self.starts.iter().rev().take_while(is_connected).last();
+        connected.map_or(self.texts.len(), |(start, _)| *start)
     }
 }
 
-fn position_of(text: &str) -> Option<Position> {
-    publication::parse(text.as_bytes()).ok()?.position
+fn position_of(stored: &StoredText) -> Option<Position> {
+    publication::parse(stored.text().as_bytes()).ok()?.position
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::ops::RangeInclusive;
+    use std::time::{Duration, Instant};
 
     const EPOCH: u64 = 7;
 
-    fn text(offset: u64, size: usize) -> String {
+    fn text(offset: u64, size: usize) -> StoredText {
         let position = Position { epoch: EPOCH, offset };
-        format!(
+        StoredText::new(format!(
             "{{\"room\":\"r\",\"event\":\"e\",\"message\":\"{}\",\"position\":\"{position}\"}}",
             "x".repeat(size)
-        )
+        ))
     }
 
     /// A page of a room whose newest offset is `newest`.
@@ -222,6 +219,34 @@ mod tests {
         assert!(matches!(pages.add(other), NextPage::Unpaged));
     }
 
+    /// Else the thread that publishes, joins and reads would do nothing else for as long as a history of megabytes takes.
+    #[test]
+    fn what_takes_long_is_done_page_by_page_and_not_at_the_end() {
+        let read = || {
+            let (mut pages, newest) = (HistoryPages::after(0, usize::MAX), 100);
+            let mut all = Duration::ZERO;
+            loop {
+                let (after, count) = pages.next();
+                let began = Instant::now();
+                let next = pages.add(page(newest, after + 1..=newest.min(after + count as u64), 100_000));
+                let last = began.elapsed();
+                all += last;
+                let NextPage::Complete(mut slice) = next else { continue };
+                assert!(slice.texts.len() == 100);
+                let began = Instant::now();
+                let publications = slice.take_publications("r");
+                let at_the_end = last + began.elapsed();
+                assert_eq!(publications.len(), 100);
+                return (all, at_the_end);
+            }
+        };
+        // The machine may be busy at any moment, but not in each of the attempts.
+        let times: Vec<_> = (0..10).map(|_| read()).collect();
+        let all = times.iter().map(|(all, _)| *all).min().unwrap_or_default();
+        let at_the_end = times.iter().map(|(_, at_the_end)| *at_the_end).min().unwrap_or_default();
+        assert!(at_the_end * 4 < all, "{at_the_end:?} of {all:?}");
+    }
+
     /// Weakness 22: a hostile Redis returned full pages without end, or pages without a limit.
     #[test]
     fn pages_without_end_are_rejected() {
@@ -248,7 +273,8 @@ mod tests {
 
     #[test]
     fn texts_without_a_position_are_read_in_one_piece() {
-        let foreign = HistorySlice { texts: vec!["{}".to_owned(); FIRST_COUNT], ..page(4, 1..=4, 10) };
+        let texts = (0..FIRST_COUNT).map(|_| StoredText::new("{}")).collect();
+        let foreign = HistorySlice { texts, ..page(4, 1..=4, 10) };
         assert!(matches!(HistoryPages::after(0, usize::MAX).add(foreign), NextPage::Unpaged));
     }
 }

@@ -6,12 +6,12 @@
 
 use super::Shared;
 use super::client;
-use super::fair_turns::{FairTurns, Ticket};
 use super::history_pages::{HistoryPages, IMPOSSIBLE, NextPage};
 use super::script::{HistorySlice, ScriptError};
 use crate::capability::Unavailable;
 use crate::client::Client;
 use crate::config::redis::Redis as RedisConfig;
+use crate::fair_turns::{FairTurns, Ticket};
 use crate::history::{Recovery, Since};
 use fred::clients::Client as RedisClient;
 use futures_util::future::{BoxFuture, FutureExt as _, Shared as SharedFuture, WeakShared};
@@ -157,8 +157,8 @@ impl HistoryReader {
             }
             None => room_read.timed(None, None).await,
         };
-        let recovery = slice.map(|slice| {
-            let publications = slice.publications(room).into_iter();
+        let recovery = slice.map(|mut slice| {
+            let publications = slice.take_publications(room).into_iter();
             Some(Recovery::select(slice.position, slice.jump, slice.resolve(since), publications))
         });
         (recovery.map_err(|error| error.unavailable), pause)

@@ -1,8 +1,8 @@
 //! The reads of rooms whose members have missed more than a page: one at a time, in turns of the clients that wait. So a
 //! client that requests whole histories delays neither publications nor short reads, and others by one read.
 
-use super::fair_turns::{FairTurns, Turn};
 use crate::client::Client;
+use crate::fair_turns::{FairTurns, Turn};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};

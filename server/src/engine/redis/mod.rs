@@ -18,7 +18,6 @@ mod client;
 mod client_config;
 mod connection_states;
 mod diagnose;
-mod fair_turns;
 mod health;
 mod history_pages;
 mod history_reader;

@@ -3,7 +3,7 @@
 use super::{COMMAND_TIMEOUT, client};
 use crate::capability::Unavailable;
 use crate::history::Since;
-use crate::publication::Publication;
+use crate::publication::{Publication, StoredText};
 use fred::clients::Client;
 use fred::interfaces::LuaInterface;
 use fred::types::{FromValue, Value};
@@ -36,7 +36,7 @@ pub(super) struct HistorySlice {
     /// The absent position at which the room was created. `None`: the room does not exist.
     pub(super) born: Option<Position>,
     /// The stored publications after the requested offset, in order.
-    pub(super) texts: Vec<String>,
+    pub(super) texts: Vec<StoredText>,
     /// The last jump of the room's offset.
     pub(super) jump: Option<OffsetJump>,
 }
@@ -109,12 +109,13 @@ impl Script {
 // === impl HistorySlice ===
 
 impl HistorySlice {
-    /// Returns the publications, with their positions.
-    pub(super) fn publications(&self, room: &str) -> Vec<Arc<Publication>> {
-        let last = self.texts.len().saturating_sub(1);
+    /// Takes the publications, with their positions.
+    pub(super) fn take_publications(&mut self, room: &str) -> Vec<Arc<Publication>> {
+        let texts = std::mem::take(&mut self.texts);
+        let last = texts.len().saturating_sub(1);
         let position = |index: usize| self.position.nth_before((last - index) as u64, self.jump);
-        let texts = self.texts.iter().enumerate();
-        texts.map(|(index, text)| Publication::stored(room, text.as_str(), Some(position(index)))).collect()
+        let texts = texts.into_iter().enumerate();
+        texts.map(|(index, text)| text.placed(room, Some(position(index)))).collect()
     }
 
     /// Replaces an absent position in `since` by the position of the room that it represents. It becomes invalid if
@@ -231,7 +232,8 @@ impl Scripts {
             epoch.ok_or_else(|| ScriptError::from_redis("ERR unexpected value in the room position key"))?;
         let jump = from.parse().ok().zip(to.parse().ok());
         let jump = jump.map(|(from, to)| OffsetJump { from, to, lossless: lossless == "1" });
-        Ok(HistorySlice { position: Position { epoch, offset }, born: Position::parse(&born), texts, jump })
+        let (position, born) = (Position { epoch, offset }, Position::parse(&born));
+        Ok(HistorySlice { position, born, texts: texts.into_iter().map(StoredText::new).collect(), jump })
     }
 }
 

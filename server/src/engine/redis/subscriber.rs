@@ -445,7 +445,7 @@ impl NamespaceSubscriber {
         match result {
             result if check.is_some() => {
                 if let (Ok(Some(slice)), Some(check)) = (result, check) {
-                    self.on_checked(room, &slice, check).await;
+                    self.on_checked(room, slice, check).await;
                 }
             }
             Ok(Some(slice)) => self.on_history(room, slice).await,
@@ -463,9 +463,10 @@ impl NamespaceSubscriber {
         self.drain_queues();
     }
 
-    async fn on_checked(&mut self, room: &str, slice: &HistorySlice, check: Check) {
+    async fn on_checked(&mut self, room: &str, mut slice: HistorySlice, check: Check) {
         let Some(state) = self.rooms.get_mut(room) else { return };
-        let read = ReadResult::new(slice, &slice.publications(room), state.unverified());
+        let publications = slice.take_publications(room);
+        let read = ReadResult::new(&slice, &publications, state.unverified());
         match state.on_checked(read, check.position) {
             CheckResult::UpToDate => {}
             CheckResult::Behind => {
@@ -482,8 +483,8 @@ impl NamespaceSubscriber {
         }
     }
 
-    async fn on_history(&mut self, room: &str, slice: HistorySlice) {
-        let publications = slice.publications(room);
+    async fn on_history(&mut self, room: &str, mut slice: HistorySlice) {
+        let publications = slice.take_publications(room);
         let Some(state) = self.rooms.get_mut(room) else { return };
         let (backfill, requests) =
             state.on_read_completed(ReadResult::new(&slice, &publications, state.unverified()));

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 /// See the head of this file.
 #[derive(Default)]
-pub(super) struct FairTurns(Mutex<State>);
+pub(crate) struct FairTurns(Mutex<State>);
 
 #[derive(Default)]
 struct State {
@@ -23,7 +23,7 @@ struct State {
 }
 
 /// A place in the queues of its clients.
-pub(super) struct Ticket(Mutex<Waiting>);
+pub(crate) struct Ticket(Mutex<Waiting>);
 
 struct Waiting {
     /// `None`: it has had its turn.
@@ -32,13 +32,13 @@ struct Waiting {
 }
 
 /// A turn, until it is dropped.
-pub(super) struct Turn(Option<Arc<FairTurns>>);
+pub(crate) struct Turn(Option<Arc<FairTurns>>);
 
 // === impl FairTurns ===
 
 impl FairTurns {
     /// Takes a ticket for a client. The turn arrives through the receiver; dropping that gives the turn to the next one.
-    pub(super) fn wait(self: &Arc<Self>, client: Client) -> (Arc<Ticket>, oneshot::Receiver<Turn>) {
+    pub(crate) fn wait(self: &Arc<Self>, client: Client) -> (Arc<Ticket>, oneshot::Receiver<Turn>) {
         let (sender, receiver) = oneshot::channel();
         let ticket = Arc::new(Ticket(Mutex::new(Waiting { turn: Some(sender), clients: HashSet::new() })));
         self.wait_for(&ticket, client);
@@ -46,7 +46,7 @@ impl FairTurns {
     }
 
     /// Another client waits for the same ticket.
-    pub(super) fn wait_for(self: &Arc<Self>, ticket: &Arc<Ticket>, client: Client) {
+    pub(crate) fn wait_for(self: &Arc<Self>, ticket: &Arc<Ticket>, client: Client) {
         let mut waiting = lock(&ticket.0);
         if waiting.turn.is_none() || !waiting.clients.insert(client) {
             return;
