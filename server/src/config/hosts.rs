@@ -52,10 +52,20 @@ impl Hosts {
         namespaces: &[Namespace],
         report: &mut Report,
     ) -> Self {
-        // Keys protect the rooms, whatever the page's host is.
-        let is_secured = !namespaces.is_empty() && !namespaces.iter().any(Namespace::is_open);
+        // Keys protect the rooms, whatever the page's host is. A call is signed by the server, whoever makes it.
+        let is_exposed = |one: &Namespace| one.admits_strangers() || one.calls.is_some();
+        let is_secured = !namespaces.is_empty() && !namespaces.iter().any(is_exposed);
         let mut hosts = Self { any: !top.has("hosts") && is_secured, list: Vec::new() };
         hosts.add_url(public_url);
+        if !hosts.any
+            && !top.has("hosts")
+            && public_url.is_none()
+            && namespaces.iter().any(|one| one.calls.is_some())
+        {
+            let what =
+                "clients can call the application, so they reach the server as localhost or by its address only";
+            report.warn_without_location(what, "write `public_url`, or list the names of the server under `hosts`");
+        }
         for (text, location) in top.texts("hosts", report) {
             match text.as_str() {
                 "*" => {
@@ -167,6 +177,30 @@ mod tests {
         assert!(!hosts("port: 1\n").allows("anything.example"), "the default namespace is open");
         assert!(!hosts(&format!("hosts: live.example.com\n{SECURED}")).allows("anything.example"));
         assert!(!crate::config::defaults(true).hosts.allows("anything.example"));
+    }
+
+    #[test]
+    fn what_strangers_may_read_or_call_is_not_open_to_every_host() {
+        const TOKEN: &str = "token: {secret: a-secret-of-thirty-two-bytes-or-more}";
+        for (text, allows_any) in [
+            ("/: {dialect: notifications}", false),
+            (&format!("/: {{dialect: notifications, {TOKEN}}}"), true),
+            ("/: {dialect: turted}", true),
+            ("/: {dialect: turted, turted: {join: open}}", false),
+            ("/: {dialect: turted, turted: {ident: accept_all}}", false),
+            (
+                "/cable: {protocol: action_cable, action_cable: {secret_key_base: 0123456789abcdef0123456789abcdef}}",
+                true,
+            ),
+            ("/cable: {protocol: action_cable, action_cable: {public_streams: true}}", false),
+            (
+                "/b: {secret: a-secret-of-more-than-sixteen, calls: {url: http://127.0.0.1:3000, \
+                 secret: a-secret-of-thirty-two-bytes-or-more}}",
+                false,
+            ),
+        ] {
+            assert_eq!(hosts(text).allows("anything.example"), allows_any, "{text}");
+        }
     }
 
     #[test]

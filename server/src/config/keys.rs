@@ -190,10 +190,13 @@ pub static TOP: Section = Section {
         key(
             "hosts",
             Texts,
-            Words("every host if all namespaces have a secret, otherwise the host of `public_url`"),
+            Words(
+                "every host if no namespace admits clients without a key or has `calls`, otherwise the host of \
+                 `public_url`",
+            ),
             "Hosts that requests of clients may name. `.example.com` includes subdomains. Names of this machine and IP addresses \
              are always allowed. Others get 421, because a page could use them for DNS rebinding.",
-            "A namespace is open, and clients reach the server under a name that is not in `public_url`.",
+            "A namespace is open or has `calls`, and clients reach the server under a name that is not in `public_url`.",
             "[live.example.com, .example.org]",
         ),
         key(

@@ -210,11 +210,14 @@ impl Config {
 
     /// Describes in one line who may join which namespace.
     pub fn access(&self) -> String {
-        match (self.names(Namespace::is_open), self.names(|one| !one.is_open())) {
-            (open, closed) if closed.is_empty() => format!("open to every client: {open}"),
-            (open, closed) if open.is_empty() => format!("with a key only: {closed}"),
-            (open, closed) => format!("open to every client: {open}; with a key only: {closed}"),
-        }
+        let is_partly = |one: &Namespace| !one.is_open() && one.admits_strangers();
+        let classes = [
+            ("open to every client", self.names(Namespace::is_open)),
+            ("in part open to every client", self.names(is_partly)),
+            ("with a key only", self.names(|one| !one.admits_strangers())),
+        ];
+        let lines = classes.into_iter().filter(|(_, names)| !names.is_empty());
+        lines.map(|(who, names)| format!("{who}: {names}")).collect::<Vec<_>>().join("; ")
     }
 
     /// Describes in one line who may publish over HTTP.

@@ -34,7 +34,7 @@ use super::reader::MapReader;
 use super::redis::Redis;
 use super::report::{Location, Report};
 use super::tree::Entry;
-use super::turted::Turted;
+use super::turted::{Ident, JoinPolicy, Turted};
 use super::web_service_keys;
 use crate::connection_state;
 use crate::presence;
@@ -218,6 +218,19 @@ impl Namespace {
             && self.secrets.is_empty()
             && self.auth.is_none()
             && (self.token.is_none() || self.is_declared_open)
+    }
+
+    /// Whether a client without a key, a token and a signed name can be in one of its rooms.
+    pub fn admits_strangers(&self) -> bool {
+        let has = |name: &str| self.dialects.iter().any(|one| one.name == name);
+        let is_unproven = self.token.is_none() && self.auth.is_none();
+        let is_lenient =
+            |turted: &Turted| matches!(turted.ident, Ident::AcceptAll) || turted.join == JoinPolicy::Open;
+        self.is_open()
+            || has("notifications") && is_unproven
+            || has("turted") && self.turted.as_ref().is_some_and(is_lenient)
+            || self.action_cable.as_ref().is_some_and(|cable| cable.has_public_streams)
+            || self.web_service.as_ref().is_some_and(|settings| settings.public_room.is_some())
     }
 
     /// Whether its dialects decide who joins which room, and clients cannot ask for one in another way.

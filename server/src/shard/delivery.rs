@@ -37,6 +37,11 @@ pub(super) const MEMBERS_PER_TURN: usize = 512;
 const DELIVERY_TURN: Duration = Duration::from_millis(2);
 /// Members between two checks of the time.
 const MEMBERS_PER_CHECK: usize = 64;
+/// Bytes that are encoded and copied between two checks of the time.
+const BYTES_PER_CHECK: usize = 256 * 1024;
+/// Further copies of the same publications that one connection may be sent at once, unless its send buffer may be larger: a page
+/// that subscribes to one stream very often would make all others wait. Bytes.
+const MAX_REPEATED_BYTES: usize = 4 * 1024 * 1024;
 /// Memberships up to which it is cheap to look whether something is queued in one of them.
 const MAX_COMPARED: usize = 4;
 
@@ -105,11 +110,14 @@ impl Shard {
             poll,
             ..
         } = self;
-        let (mut delivered, mut index) = (0, from);
+        let (mut delivered, mut index, mut copied) = (0, from, 0);
         while index > until {
-            if index < from && (from - index).is_multiple_of(MEMBERS_PER_CHECK) && began.elapsed() >= DELIVERY_TURN
-            {
-                break;
+            let is_check = copied >= BYTES_PER_CHECK || (from - index).is_multiple_of(MEMBERS_PER_CHECK);
+            if index < from && is_check {
+                if began.elapsed() >= DELIVERY_TURN {
+                    break;
+                }
+                copied = 0;
             }
             index -= 1;
             // Of all connections, the protocol knows the encoding; of a member, the table.
@@ -126,7 +134,11 @@ impl Shard {
             };
             let Some(Slot::Session(session)) = slots.get_mut(slot as usize) else { continue };
             let Some(encoding) = own.as_ref().or_else(|| encodings.get(id)) else { continue };
-            let Some(bytes) = batch.concatenated(encoding, concatenator) else { continue };
+            // With another of its memberships it was sent everything.
+            if session.last_delivered >= batch.last() {
+                continue;
+            }
+            let Some(bytes) = batch.concatenated(encoding, concatenator, &mut copied) else { continue };
             let mut delivery = MemberDelivery {
                 hub,
                 delivery,
@@ -139,6 +151,7 @@ impl Shard {
                 only_active_room,
                 limit: settings.send_buffer,
                 now: *now,
+                copied: &mut copied,
             };
             let (count, sent) = delivery.deliver_to(slot, encoding, session, concatenator);
             delivered += count;
@@ -208,6 +221,8 @@ struct MemberDelivery<'a> {
     only_active_room: bool,
     limit: usize,
     now: Millis,
+    /// Bytes that were encoded and copied since the last check of the time.
+    copied: &'a mut usize,
 }
 
 // === impl MemberDelivery ===
@@ -222,9 +237,6 @@ impl MemberDelivery<'_> {
         concatenator: &mut Concatenator,
     ) -> (u64, SendOutcome) {
         let last = self.batch.last();
-        if session.last_delivered >= last {
-            return (0, SendOutcome::Sent);
-        }
         let has_nothing_else = self.has_nothing_else(slot, session);
         let is_simple = session.join_buffers.is_empty()
             && !session.tracked.is_on()
@@ -288,7 +300,15 @@ impl MemberDelivery<'_> {
         items.sort_by_key(|(_, item)| item.seq);
         session.last_delivered = until;
         let (mut frames, mut count) = (Vec::with_capacity(items.len()), 0);
-        for (membership, Queued { notice, .. }) in items {
+        let (mut repeated, mut last_seq, max_repeated) = (0, after, self.limit.max(MAX_REPEATED_BYTES));
+        for (membership, Queued { notice, seq, .. }) in items {
+            *self.copied += notice.size();
+            if std::mem::replace(&mut last_seq, seq) == seq {
+                repeated += notice.size();
+            }
+            if repeated > max_repeated {
+                return Err(SendOutcome::Overflow);
+            }
             // A gap there concerns those who want what was published to all while they were disconnected.
             let is_of_all = namespace_of_all(membership.room).is_some();
             if is_of_all && matches!(notice, Notice::Gap(_)) && !session.has_asked_for_all {

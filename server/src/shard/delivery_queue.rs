@@ -281,11 +281,13 @@ impl Batch {
         self.items.iter().map(|item| item.notice.frame(encoding))
     }
 
-    /// The index in `bytes` of the frames in an encoding. `None`: there are no items.
+    /// The index in `bytes` of the frames in an encoding. `None`: there are no items. `copied` grows by the bytes that were
+    /// encoded and copied.
     pub(super) fn concatenated(
         &mut self,
         encoding: &Arc<dyn Encoding>,
         concatenator: &mut Concatenator,
+        copied: &mut usize,
     ) -> Option<usize> {
         let is_it = |one: &Arc<dyn Encoding>| std::ptr::addr_eq(Arc::as_ptr(one), Arc::as_ptr(encoding));
         if let Some(index) = self.bytes.iter().position(|(one, _)| is_it(one)) {
@@ -293,6 +295,7 @@ impl Batch {
         }
         let frames: SmallVec<[Frame; 8]> = self.frames(encoding).collect();
         let bytes = concatenator.concat(frames.iter())?;
+        *copied += bytes.len();
         self.bytes.truncate(MAX_ENCODINGS);
         self.bytes.push((Arc::clone(encoding), bytes));
         Some(self.bytes.len() - 1)

@@ -30,6 +30,7 @@ mod neighbour;
 mod open_by_mistake;
 mod pages_and_calls;
 mod publishing_origins;
+mod repeated_subscriptions;
 mod session_flood;
 mod shared_redis;
 mod timeouts;

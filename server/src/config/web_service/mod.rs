@@ -18,7 +18,7 @@ mod site_keys;
 
 use super::credentials::is_world_readable;
 use super::report::{Diagnostic, Location, Report};
-use super::tree::{Node, Value};
+use super::tree::{Entry, Node, Value};
 use super::{Config, Loaded, read_tree};
 use files::Files;
 use mapping::{Mapper, Source};
@@ -103,6 +103,11 @@ fn map(files: &Files, variable: &dyn Fn(&str) -> Option<String>, mapper: &mut Ma
     let mut entries = server.top;
     for site in &sites {
         entries.extend(site_keys::map(site, &server.shared, mapper));
+    }
+    let is_public = |site: &Entry| matches!(&site.node.value, Value::Map(keys) if keys.iter().any(|key| key.name == "public_room"));
+    if entries.iter().any(is_public) {
+        mapper.explain_default("requests may name any host (`hosts`), as before; list the names of the server to prevent DNS rebinding");
+        entries.push(mapper.default("hosts", Value::Scalar("*".to_owned())));
     }
     Node::new(Location::START, Value::Map(entries))
 }
