@@ -94,6 +94,19 @@ RSpec.describe "Pages of visitors in rooms" do
         sockets&.each(&:close)
       end
 
+      it "receives what is published to all pages of its visitor: P-39" do
+        visitor = @app.visitor
+        pages = [visitor, visitor, @app.visitor].map { |one| [one, one.get("/visitor")] }
+        names = pages.map { |_, page| page.body[/visitor:\h{40}/] }
+        expect([names[0] == names[1], names[1] == names[2]]).to eq([true, false])
+        sockets = pages.zip(names).map { |(one, page), room| open_page(one, page, [room]).first }
+        push("yours", names.first)
+        expect(sockets.first(2).map { |socket| socket.receive["message"] }).to eq(%w[yours yours])
+        expect(waiting(sockets.last)).to eq([])
+      ensure
+        sockets&.each(&:close)
+      end
+
       it "receives what it has missed when it returns: P-29" do
         visitor = @app.visitor
         page = visitor.get("/page?channels=Missed")

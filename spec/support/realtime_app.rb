@@ -52,6 +52,7 @@ class RealtimeApp
           text(200, socket.push_message_to_socket_with_key(params["message"], names.first, params["digest"]))
         when "/digest" then text(200, socket.digest)
         when "/echo" then echo(request, params)
+        when "/visitor" then socket.subscribe(socket.visitor) && html(200, PAGE.sub("Hello", socket.visitor))
         when "/without" then text(200, without_channels(socket).join(","))
         when "/symbols" then text(200, socket.subscribe(:both, "both", [:both, ["both"]]) && socket.push(params["message"], "both", :both))
         when "/streamed" then [200, { "Content-Type" => "text/html" }, Enumerator.new { |parts| parts << "<html><body>" << "streamed" }]

@@ -72,6 +72,11 @@ module NoDevent
         self.class.digest(key, connection_id)
       end
 
+      # @return [String] the name of all pages of the session. It shows nothing of the key, and cannot be guessed
+      def visitor
+        "visitor:#{Digest::SHA256.hexdigest("nodevent:visitor:#{key}")[0, 40]}"
+      end
+
       # @return [#[]] the session
       # @raise [ConfigurationError]
       def session

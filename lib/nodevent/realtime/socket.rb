@@ -25,6 +25,12 @@ module NoDevent
         @identity.digest
       end
 
+      # @return [String] a channel, or room, for all pages of this visitor's session that are subscribed to it
+      # @raise [ConfigurationError] without a session
+      def visitor
+        @identity.visitor
+      end
+
       # Subscribes the page to channels, before it connects or after. Returns when every later push will arrive.
       # @param channels [Array<String, Symbol>]
       # @return [true, false, nil] `false` if the server is unavailable, which is reported to {NoDevent.on_error}: a

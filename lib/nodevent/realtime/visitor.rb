@@ -9,6 +9,9 @@ module NoDevent
     #   @discussion.emit("update", title: "News")                # reaches the pages that have subscribed
     #   NoDevent::Realtime.push(comment, comment.discussion)     # the same for channels
     #   nodevent.push("saved", id: draft.id)                     # reaches this visitor's page
+    # @example all pages of the visitor
+    #   nodevent.subscribe(@discussion, nodevent.visitor)
+    #   NoDevent::Emitter.emit(nodevent.visitor, "signed_in", name: user.name)
     class Visitor
       # @api private
       # @param socket [Socket]
@@ -48,6 +51,12 @@ module NoDevent
       # @raise [ConfigurationError] without a session
       def digest
         @socket.digest
+      end
+
+      # @return [String] the name of a room for all pages of this visitor's session that are subscribed to it
+      # @raise [ConfigurationError] without a session
+      def visitor
+        @socket.visitor
       end
 
       private
