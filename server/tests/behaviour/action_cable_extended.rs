@@ -137,6 +137,25 @@ async fn a_client_that_says_nothing_receives_what_follows() {
 }
 
 #[tokio::test]
+async fn a_restored_subscription_beyond_a_limit_is_rejected() {
+    let cable = format!("/cable: {{protocol: action_cable, action_cable: {{signed_stream_key: {STREAM_KEY}}}}}");
+    let limits = "limits: {joins_per_second: 1, max_rooms_per_connection: 5}";
+    let server = TestServer::start(&format!("{limits}\n{cable}\n")).await;
+    let identifier = turbo("posts");
+    let (mut client, welcome) = open(&server, "/cable").await;
+    client.subscribe(&identifier).await;
+    drop(client);
+    server.metric_is("nodevent_rooms", 0).await;
+    let (mut client, again) = open(&server, &format!("/cable?sid={}", welcome["sid"].as_str().unwrap())).await;
+    assert_eq!(again["restored_ids"], json!([identifier]));
+    for number in 0..5 {
+        client.subscribe(&turbo(&format!("other-{number}"))).await;
+    }
+    client.send(&command("history", &identifier)).await;
+    assert_eq!(client.next().await, rejected(&identifier));
+}
+
+#[tokio::test]
 async fn a_session_is_that_of_its_user_and_is_admitted_again() {
     let server = &start(None, 1, &tokens(), "").await[0];
     let soon = sign_json(

@@ -404,8 +404,8 @@ impl ActionCable {
             Ok(Outcome::Pending | Outcome::Overloaded) => {}
             Err(error) => {
                 self.subscriptions.remove(encoding.identifier());
-                // Beyond that rate, the client repeats the command.
-                if error != JoinError::TooManyJoins {
+                // Beyond that rate, the client repeats the command, unless it knows that it is subscribed.
+                if error != JoinError::TooManyJoins || expects != Expects::Subscription {
                     core.send_text(&frame::reject_subscription(encoding.identifier()));
                 }
             }
