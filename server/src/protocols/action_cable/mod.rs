@@ -89,6 +89,8 @@ struct Settings {
     max_message_size: usize,
     /// Whether clients of the extended protocol may whisper.
     has_whispers: bool,
+    /// The subscriptions to channels in Ruby of one connection, which need not have a stream.
+    max_channels: usize,
 }
 
 /// What is known of a client from its handshake.
@@ -165,6 +167,7 @@ pub fn mount(mount: &Mount<'_>) -> Option<Arc<dyn Endpoint>> {
             max_pending_commands: limits.max_pending_commands,
             max_message_size: limits.max_message_size,
             has_whispers: cable.has_whispers,
+            max_channels: limits.max_rooms_per_connection,
         };
         let site = Site {
             id,
