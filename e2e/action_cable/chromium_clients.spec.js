@@ -32,7 +32,7 @@ for (const client of clients) {
     /** A subscription, confirmed. The room has the same name. */
     const subscribe = async (name, params) => {
       await page.subscribe(name, turbo(room(name), params));
-      await page.is(name, "connected");
+      await page.isConnected(name);
     };
     /** What is sent after this to a subscription that has ended would have arrived. */
     const barrier = (name) => subscribe(name);
@@ -47,7 +47,7 @@ for (const client of clients) {
     test("subscribes twice with one identifier, and each subscription receives each message once", async () => {
       await subscribe("twice");
       await page.subscribe("second", turbo(room("twice")));
-      await page.is("second", "connected");
+      await page.isConnected("second");
       await broadcast("twice", "both");
       for (const name of ["twice", "second"]) await page.received(name, append("both"));
       await page.end("twice");
@@ -74,7 +74,7 @@ for (const client of clients) {
       let took = Infinity;
       for (let round = 1; took > MOMENT; round += 1) {
         took = await page.again("quick");
-        await page.is("quick", "connected");
+        await page.isConnected("quick");
         await broadcast("quick", `round ${round}`);
         await page.received("quick", append(`round ${round}`));
         await barrier(`round ${round}`);

@@ -5,7 +5,7 @@ import { after, before, describe, test } from "node:test";
 import { publish, startServer, until } from "../socket_io/support/programs.js";
 import { startRedis } from "../support/server.js";
 import { configuration, stamps, turbo } from "./support/clients.js";
-import { RECONNECT, append, clients, startPages } from "./support/pages.js";
+import { append, clients, startPages } from "./support/pages.js";
 
 let pages;
 before(async () => {
@@ -27,7 +27,7 @@ async function subscribed(server, since) {
   return Promise.all(clients.map(async (client) => {
     const page = await pages.page(client, server);
     await page.subscribe("posts", turbo("posts", since && stamps(since)));
-    await page.is("posts", "connected");
+    await page.isConnected("posts");
     return { client, page };
   }));
 }
@@ -48,10 +48,10 @@ describe("all stock clients in Chromium", () => {
       await emit(server, "before");
       await forEach(all, (page) => page.received("posts", append("before")));
       await forEach(all, (page) => page.cut());
-      await forEach(all, (page) => page.is("posts", "disconnected", RECONNECT));
+      await forEach(all, (page) => page.isConnected("posts", false));
       for (const n of [1, 2, 3]) await emit(server, `meanwhile ${n}`);
       await forEach(all, (page) => page.restore());
-      await forEach(all, (page) => page.is("posts", "connected", RECONNECT));
+      await forEach(all, (page) => page.isConnected("posts"));
       await emit(server, "after");
       await forEach(all, async (page, client) => {
         await page.received("posts", append("after"));
@@ -69,9 +69,9 @@ describe("all stock clients in Chromium", () => {
       const all = await subscribed(server);
       try {
         await server.stop(signal);
-        await forEach(all, (page) => page.is("posts", "disconnected"));
+        await forEach(all, (page) => page.isConnected("posts", false));
         server = await startServer(configuration(), server.port);
-        await forEach(all, (page) => page.is("posts", "connected", RECONNECT));
+        await forEach(all, (page) => page.isConnected("posts"));
         await emit(server, "after the restart");
         await forEach(all, async (page, { name }) => {
           await page.received("posts", append("after the restart"));
@@ -99,9 +99,9 @@ describe("all stock clients in Chromium", () => {
       await until("the old server has stopped listening", () => fetch(`${old.url}/healthz`).then(() => false, () => true));
       next = await startServer(drained, old.port);
       await emit(next, "while the old server drains");
-      await forEach(all, (page) => page.is("posts", "disconnected"));
+      await forEach(all, (page) => page.isConnected("posts", false));
       await stopped;
-      await forEach(all, (page) => page.is("posts", "connected", RECONNECT));
+      await forEach(all, (page) => page.isConnected("posts"));
       await emit(next, "after");
       await forEach(all, async (page, client) => {
         await page.received("posts", append("after"));

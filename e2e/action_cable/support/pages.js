@@ -88,7 +88,7 @@ class Page {
 
   /** Waits until `condition`, a function for the page, returns something true. */
   until(what, condition, argument, timeout = 60_000) {
-    return within(what, this.page.waitForFunction(condition, argument, { polling: 50, timeout }), timeout + 1_000);
+    return within(what, this.page.waitForFunction(condition, argument, { polling: 50, timeout: 0 }), timeout);
   }
 
   async goto(url) {
@@ -109,24 +109,20 @@ class Page {
     return this.page.evaluate((name) => window.subscriptions.again(name), name);
   }
 
-  log(name) {
-    return this.page.evaluate((name) => window.subscriptions.log(name), name);
-  }
-
   /** The texts of the messages of a subscription, in their order. */
   async texts(name) {
-    return (await this.log(name)).filter(({ message }) => message).map(({ message }) => textOf(message));
+    return (await this.page.evaluate((name) => window.subscriptions.messages(name), name)).map(textOf);
   }
 
-  /** Waits until the last change of a subscription was `connected` or `disconnected`. */
-  is(name, state, timeout) {
-    const isLast = ([name, state]) => window.subscriptions.log(name).findLast((entry) => typeof entry === "string") === state;
-    return this.until(`${name} is ${state}`, isLast, [name, state], timeout);
+  /** Waits until a subscription is connected, or is not any more. */
+  isConnected(name, wanted = true, timeout = RECONNECT) {
+    const is = ([name, wanted]) => window.subscriptions.isConnected(name) === wanted;
+    return this.until(`${name} is ${wanted ? "" : "not "}connected`, is, [name, wanted], timeout);
   }
 
   /** Waits until a subscription has received a message. */
   received(name, message) {
-    const has = ([name, message]) => window.subscriptions.log(name).some((entry) => entry.message === message);
+    const has = ([name, message]) => window.subscriptions.messages(name).includes(message);
     return this.until(`${name} receives ${textOf(message)}`, has, [name, message]);
   }
 
