@@ -31,7 +31,10 @@ impl Dialect for EchoDialect {
     }
 
     fn connected(&self, operations: &mut dyn Operations, request: &ConnectRequest) {
-        thread::sleep(self.pause);
+        if !self.pause.is_zero() {
+            operations.flush();
+            thread::sleep(self.pause);
+        }
         operations.emit(&format!("[\"auth\",{}]", request.auth().unwrap_or("{}")), &[]);
     }
 

@@ -1,6 +1,6 @@
 //! Entering and leaving namespaces: auth, refusals, several at once.
 
-use crate::session::{Session, socket_echo};
+use crate::session::{Session, socket_echo, socket_echo_with};
 use crate::support::raw::{End, Raw};
 use serde_json::Value;
 use std::time::{Duration, Instant};
@@ -14,6 +14,18 @@ async fn enter(raw: &mut Raw, connect: &str, prefix: &str, auth: &str) -> String
     assert_eq!(body.as_object().unwrap().len(), 1, "{reply}");
     assert_eq!(raw.text().await, format!("42{prefix}[\"auth\",{auth}]"));
     body["sid"].as_str().expect("a sid").to_owned()
+}
+
+/// The clients of the official suite miss the second of two messages that arrive together. So the application of the suite writes
+/// the connect packet before it pauses.
+#[tokio::test]
+async fn dialect_that_flushes_sends_its_event_apart_from_the_connect_packet() {
+    let server = socket_echo_with("", Duration::from_secs(2)).await;
+    let mut raw = Raw::opened(&server).await;
+    raw.send_text("40").await;
+    assert!(raw.text().await.starts_with("40{"));
+    assert!(!raw.has_frame(), "the event has arrived together with the connect packet");
+    assert_eq!(raw.text().await, "42[\"auth\",{}]");
 }
 
 fn malformed() -> End {

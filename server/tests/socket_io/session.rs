@@ -26,8 +26,13 @@ pub(crate) async fn engine_echo_3(limits: &str) -> TestServer {
 
 /// Starts a server whose namespaces `/` and `/custom` use the echo dialect.
 pub(crate) async fn socket_echo(limits: &str) -> TestServer {
+    socket_echo_with(limits, Duration::ZERO).await
+}
+
+/// The same, with a pause before what was not requested.
+pub(crate) async fn socket_echo_with(limits: &str, pause: Duration) -> TestServer {
     start(limits, |mount| {
-        let dialect = || Some(Arc::new(EchoDialect { pause: Duration::ZERO }) as _);
+        let dialect = || Some(Arc::new(EchoDialect { pause }) as _);
         socket_io::endpoint(mount, mount.namespaces.iter().map(|_| dialect()).collect())
     })
     .await

@@ -336,6 +336,9 @@ pub trait Operations {
     /// Sends an event to this connection. `args` is the text of a JSON array with the event's name first.
     fn emit(&mut self, args: &str, attachments: &[Vec<u8>]);
 
+    /// Writes what was sent so far, so that it does not leave together with what follows.
+    fn flush(&mut self);
+
     /// What the dialect remembers of this connection, until it leaves the namespace.
     fn state(&mut self) -> Option<&mut DialectState>;
 

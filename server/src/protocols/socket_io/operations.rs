@@ -297,6 +297,10 @@ impl Operations for InNamespace<'_> {
         }
     }
 
+    fn flush(&mut self) {
+        self.core.flush();
+    }
+
     fn state(&mut self) -> Option<&mut DialectState> {
         self.state.states.get_mut(self.namespace.id)
     }
