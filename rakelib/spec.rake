@@ -4,8 +4,11 @@
 
 require_relative "parallel_specs"
 
-# Builds the server as `cargo test` does, with the features of the tests' dependencies, so that no crate is compiled twice.
-task("compile:tested_server") { sh "cargo", "build", "--locked", "--bin", "nodevent", "--example", "conformance", verbose: false }
+# Builds the server as `cargo test` does, with the features of the tests' dependencies, so that no crate is compiled
+# twice.
+task("compile:tested_server") do
+  sh "cargo", "build", "--locked", "--bin", "nodevent", "--example", "conformance", verbose: false
+end
 
 desc "Run the gem's specs against the built extension"
 task(spec: %w[compile compile:tested_server]) { ParallelSpecs.new(FileList["spec/**/*_spec.rb"].to_a).run }
@@ -22,7 +25,9 @@ namespace :spec do
 end
 
 desc "Run Chromium, Rails and the server end to end"
-task(e2e: %w[compile compile:tested_server]) { chdir("e2e", verbose: false) { ParallelSpecs.new(Dir["*_spec.rb"]).run } }
+task(e2e: %w[compile compile:tested_server]) do
+  chdir("e2e", verbose: false) { ParallelSpecs.new(Dir["*_spec.rb"]).run }
+end
 
 desc "Check the style of the Ruby code"
 task(:rubocop) { sh "rubocop" }

@@ -52,7 +52,7 @@ impl Hosts {
         namespaces: &[Namespace],
         report: &mut Report,
     ) -> Self {
-        // Keys protect the rooms, whatever the page's host is. A call is signed by the server, whoever makes it.
+        // Keys protect the rooms, whatever the page's host is. The server signs every call, also one of such a page.
         let is_exposed = |one: &Namespace| one.admits_strangers() || one.calls.is_some();
         let is_secured = !namespaces.is_empty() && !namespaces.iter().any(is_exposed);
         let mut hosts = Self { any: !top.has("hosts") && is_secured, list: Vec::new() };
