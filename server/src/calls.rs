@@ -59,6 +59,14 @@ pub enum Call {
         /// The message.
         message: Box<str>,
     },
+    /// A command that the server sends to the handlers on behalf of a client, which cannot send it as a message: the text of a
+    /// JSON object.
+    Command {
+        /// Its name.
+        name: &'static str,
+        /// What it is about.
+        message: Box<str>,
+    },
     /// A notification without a reply.
     Event(ConnectionEvent),
 }
@@ -262,6 +270,7 @@ impl fmt::Debug for Call {
         f.write_str(match self {
             Self::Route { .. } => "Route(…)",
             Self::Handler { .. } => "Handler(…)",
+            Self::Command { .. } => "Command(…)",
             Self::Event(ConnectionEvent::Join) => "Join",
             Self::Event(ConnectionEvent::Leave) => "Leave",
         })

@@ -30,10 +30,10 @@ RSpec.describe "adapter: nodevent" do
   end
 
   # Runs a script in an application whose `config/cable.yml` has these lines.
-  def app(configuration, script, cable: "", settings: "")
+  def app(configuration, script, cable: "", settings: "", env: {})
     files = { "config/nodevent.yml" => configuration,
               "config/cable.yml" => "development:\n  adapter: nodevent\n#{cable}" }
-    rails("#{TurboRails::SOURCE}\n#{script}", files: files, settings: "require \"action_cable/engine\"\n#{settings}")
+    rails("#{TurboRails::SOURCE}\n#{script}", files: files, settings: "require \"action_cable/engine\"\n#{settings}", env: env)
   end
 
   def turbo(stream, key = NoDevent::Cable::StreamName.derive_key("x" * 40))
@@ -119,6 +119,34 @@ RSpec.describe "adapter: nodevent" do
       expect(out).to eq("[\"other\", \"posts\"]\n[{\"n\"=>1}, \"second\"]\ntrue\n\"again\"\n\"subscribed\"\nfalse\n")
       expect(@rails_log).to include("a subscriber has failed: a subscriber fails")
     end
+  end
+
+  it "receives over TLS from a server whose certificate it can verify" do
+    folder = Dir.mktmpdir
+    authority = CertificateAuthority.new(folder)
+    authority.sign("server")
+    CertificateAuthority.new(folder, "other")
+    redis = RedisServer.new
+    certificate = { "cert" => authority.path("server.pem"), "key" => authority.path("server.key") }
+    server = NodeventServer.new({ "/cable" => settings(redis), "ssl" => certificate })
+    address = "https://localhost:#{server.port}"
+    configuration = YAML.dump("public_url" => address, "/cable" => settings(redis))
+    script = <<~'RUBY'
+      lines = StringIO.new
+      NoDevent.logger = Logger.new(lines)
+      received = Queue.new
+      ActionCable.server.pubsub.subscribe("posts", ->(json) { received << json }, -> { ActionCable.server.broadcast("posts", "secret") })
+      deadline = Time.now + 30
+      Thread.pass until received.size.positive? || lines.string.include?("not received") || Time.now > deadline
+      puts received.size.positive? ? received.pop : lines.string
+      ActionCable.server.pubsub.shutdown
+    RUBY
+    run = ->(name) { app(configuration, script, cable: "  receive: true\n", env: { "SSL_CERT_FILE" => authority.path(name) }) }
+    expect(run.call("ca.pem")).to eq("\"secret\"\n")
+    expect(run.call("other.pem")).to include("streams are not received").and include("certificate verify failed")
+  ensure
+    [server, redis].compact.each(&:stop)
+    FileUtils.rm_rf(folder) if folder
   end
 
   it "says what is missing in the configuration" do

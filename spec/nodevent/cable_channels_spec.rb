@@ -281,9 +281,24 @@ RSpec.describe "Channels in Ruby" do
 
   it "run only for requests that the server has signed" do
     start
-    body = JSON.generate(type: "message", action: "connect", message: { query: "user=1" })
-    response = Net::HTTP.post(URI("#{app.application.url}/nodevent/cable"), body, "Content-Type" => "application/json")
-    expect([response.code, JSON.parse(response.body)]).to eq(["401", { "error" => "the signature is wrong or too old" }])
+    send = lambda do |body, headers = {}|
+      response = Net::HTTP.post(URI("#{app.application.url}/nodevent/cable"), body, headers)
+      [response.code, JSON.parse(response.body)]
+    end
+    command = { command: "connect", message: { query: "user=1" } }
+    body = JSON.generate(type: "command", **command)
+    expect(send.call(body)).to eq(["401", { "error" => "the signature is wrong or too old" }])
+    signed = lambda do |text, namespace = "/cable"|
+      parts = [namespace, "POST", "/nodevent/cable", "c", "", text]
+      signature = NoDevent::Realtime::SignedRequest.sign(CableApp::CALLS_SECRET, Time.now.to_i, parts)
+      send.call(text, "X-NoDevent-Signature" => signature, "X-NoDevent-Connection" => "c", "X-NoDevent-Namespace" => namespace)
+    end
+    expect(signed.call(body).last).to include("status" => "ok")
+    expect(signed.call(body, "/other").first).to eq("401")
+    # What a page sends to a handler is no command.
+    expect(signed.call(JSON.generate(type: "message", action: "connect", **command)).first).to eq("400")
+    expect(signed.call("[]").first).to eq("400")
+    expect(signed.call("{").first).to eq("400")
     expect(app.application.log).to include("channels: a request without a valid signature was rejected")
     expect(app.get("/nodevent/cable").code).to eq("405")
     expect(app.get("/up").code).to eq("200")

@@ -48,6 +48,20 @@ RSpec.describe "Streams of Turbo" do
     end
   end
 
+  it "are signed outside of Rails with the key of the application, and in mails without a stamp" do
+    helper = Object.new.extend(NoDevent::Cable::Helper)
+    expect { helper.nodevent_stream_from("posts") }.to raise_error(NoDevent::ConfigurationError, /write NoDevent::Cable.stream_key = /)
+    NoDevent::Cable.stream_key = keys.last
+    token = vectors["accepted"].find { |vector| vector["by"] == "the explicit key" }["token"]
+    tag = %(<turbo-cable-stream-source channel="Turbo::StreamsChannel" signed-stream-name="#{token}"></turbo-cable-stream-source>)
+    expect(helper.nodevent_stream_from("posts")).to eq(tag)
+    helper.define_singleton_method(:controller) { Object.new } # that of a mail
+    helper.define_singleton_method(:request) { raise NoMethodError }
+    expect(helper.nodevent_stream_from("posts")).to eq(tag)
+  ensure
+    NoDevent::Cable.stream_key = nil
+  end
+
   source = <<~'RUBY'
     class PagesController < ActionController::Base
       def up = head(:ok)

@@ -59,7 +59,8 @@ module NoDevent
       end
 
       def run(env, request)
-        command = COMMANDS[request["action"]] if request.is_a?(Hash) && request["type"] == "message"
+        # A message of a page to a handler has another type.
+        command = COMMANDS[request["command"]] if request.is_a?(Hash) && request["type"] == "command"
         return respond(400, error: "unknown command") unless command && request["message"].is_a?(Hash)
 
         session = Session.new(visitor(env, request["message"]), request["message"])

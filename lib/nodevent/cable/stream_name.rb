@@ -1,6 +1,5 @@
 # frozen_string_literal: true
 
-require "base64"
 require "json"
 require "openssl"
 require "time"
@@ -46,7 +45,7 @@ module NoDevent
         # @param key [String]
         # @return [String] the name with its signature
         def sign(name, key)
-          data = Base64.strict_encode64(JSON.generate(name))
+          data = [JSON.generate(name)].pack("m0")
           "#{data}--#{signature(data, key)}"
         end
 
@@ -84,12 +83,9 @@ module NoDevent
         end
 
         def decode(data)
-          text = begin
-            Base64.strict_decode64(data)
-          rescue ArgumentError
-            Base64.urlsafe_decode64(data)
-          end
-          JSON.parse(text.force_encoding(Encoding::UTF_8))
+          # Standard, or URL-safe with or without padding.
+          padded = data.tr("-_", "+/").ljust((data.bytesize + 3) / 4 * 4, "=")
+          JSON.parse(padded.unpack1("m0").force_encoding(Encoding::UTF_8))
         rescue ArgumentError, JSON::ParserError, ::EncodingError
           raise Invalid, NOT_A_NAME
         end

@@ -169,6 +169,10 @@ impl Shared {
                 let body = format!(r#"{{"type":"message","action":{name},"message":{message}}}"#);
                 ("POST", handlers()?, Some("application/json"), body.into())
             }
+            Call::Command { name, message } => {
+                let body = format!(r#"{{"type":"command","command":"{name}","message":{message}}}"#);
+                ("POST", handlers()?, Some("application/json"), body.into())
+            }
             Call::Event(event) => {
                 let kind = match event {
                     ConnectionEvent::Join => "join",

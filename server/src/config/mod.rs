@@ -466,6 +466,23 @@ mod tests {
     }
 
     #[test]
+    fn calls_of_action_cable_without_handlers_are_reported() {
+        let cable = |more: &str| {
+            let calls =
+                format!("{{url: \"http://127.0.0.1:3000\", secret: a-secret-of-more-than-thirty-two-bytes{more}}}");
+            let cable = "protocol: action_cable, action_cable: {signed_stream_key: a-key-of-sixteen-bytes}";
+            format!("/cable: {{{cable}, calls: {calls}}}\n")
+        };
+        let warnings = |more: &str| read_yaml(&cable(more)).1.warning_lines().collect::<Vec<_>>();
+        assert!(
+            warnings("").iter().any(|line| line.contains("/cable.calls has no `handlers`")),
+            "{:?}",
+            warnings("")
+        );
+        assert_eq!(warnings(", handlers: /nodevent/cable"), Vec::<String>::new());
+    }
+
+    #[test]
     fn every_key_with_a_slash_is_a_namespace_and_no_other_is() {
         // N-04
         let config = config("port: 9001\n/a: {}\n/b:\n  secret: a-secret-of-more-than-sixteen\n");

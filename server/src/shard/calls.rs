@@ -54,7 +54,7 @@ impl Shard {
         if !may_call(&session.info, caller.origins()) {
             return Err(CallError::BadOrigin);
         }
-        if matches!(call, Call::Handler { .. }) && !caller.has_handlers() {
+        if matches!(call, Call::Handler { .. } | Call::Command { .. }) && !caller.has_handlers() {
             return Err(CallError::NoHandlers);
         }
         // An event is not the client's, and has no reply.

@@ -34,11 +34,11 @@ async fn start(application: &Application) -> TestServer {
 /// The body of a request for a command.
 fn action(name: &'static str) -> &'static str {
     match name {
-        "connect" => r#""action":"connect""#,
-        "subscribe" => r#""action":"subscribe""#,
-        "perform" => r#""action":"perform""#,
-        "unsubscribe" => r#""action":"unsubscribe""#,
-        _ => r#""action":"disconnect""#,
+        "connect" => r#""command":"connect""#,
+        "subscribe" => r#""command":"subscribe""#,
+        "perform" => r#""command":"perform""#,
+        "unsubscribe" => r#""command":"unsubscribe""#,
+        _ => r#""command":"disconnect""#,
     }
 }
 
@@ -78,7 +78,7 @@ fn perform(identifier: &str, data: &Value) -> String {
 fn commands(application: &Application) -> Vec<(String, Value)> {
     let body =
         |request: &String| -> Value { serde_json::from_str(request.split("\r\n\r\n").nth(1).unwrap()).unwrap() };
-    let command = |body: Value| (body["action"].as_str().unwrap().to_owned(), body["message"].clone());
+    let command = |body: Value| (body["command"].as_str().unwrap().to_owned(), body["message"].clone());
     application.requests().iter().map(body).map(command).collect()
 }
 
@@ -97,6 +97,7 @@ async fn the_application_decides_about_a_connection_before_the_welcome() {
         ("connect", &json!("token=t%201"), &json!(null))
     );
     let requests = application.requests();
+    assert!(requests[0].contains(r#""type":"command""#), "no message of a client is one");
     let head = requests[0].to_lowercase();
     assert!(head.starts_with("post /cable/commands http/1.1\r\n") && head.contains("\r\ncookie: session=7\r\n"));
     assert!(head.contains("\r\nx-nodevent-signature: t=") && head.contains("\r\nx-nodevent-namespace: /cable\r\n"));
@@ -261,6 +262,23 @@ async fn commands_that_wait_are_limited() {
     }
     assert_eq!(client.ended().await.map(|(code, _)| code), Some(1013));
     server.metric_is("nodevent_disconnects_total{reason=\"too_many_pending_joins\"}", 1).await;
+}
+
+#[tokio::test]
+async fn subscriptions_without_a_stream_are_limited_too() {
+    let quiet = on("subscribe", reply(&json!({"status": "ok"})), welcoming());
+    let application = Application::start(quiet).await;
+    let configuration = configuration(&application, "", "");
+    let limits = configuration.replace("limits: {", "limits: {max_rooms_per_connection: 3, ");
+    let server = TestServer::start(&limits).await;
+    server.ready().await;
+    let mut client = Cable::rails(&server).await;
+    for room in 0..3 {
+        client.subscribe(&chat(room)).await;
+    }
+    assert_eq!(client.call("subscribe", &chat(3)).await, rejected(&chat(3)));
+    client.send(&command("unsubscribe", &chat(0))).await;
+    client.subscribe(&chat(4)).await;
 }
 
 #[tokio::test]

@@ -299,6 +299,10 @@ impl ActionCable {
             }
             return;
         }
+        if channels.list.len() >= self.site.settings.max_channels {
+            core.reject_join(self.site.id, JoinError::TooManyRooms);
+            return core.send_text(&frame::reject_subscription(&identifier.json));
+        }
         let message = json!({"identifier": identifier.text});
         // The client repeats the command if the application is busy.
         if let Ok(number) = self.call_application("subscribe", &message, core) {
@@ -345,14 +349,19 @@ impl ActionCable {
     ///
     /// # Errors
     /// Nothing was sent, which is counted. The log says why, if the client is not the reason.
-    fn call_application(&mut self, name: &str, message: &Value, core: &mut dyn Core) -> Result<u64, CallError> {
+    fn call_application(
+        &mut self,
+        name: &'static str,
+        message: &Value,
+        core: &mut dyn Core,
+    ) -> Result<u64, CallError> {
         let Some(channels) = &mut self.channels else { return Err(CallError::NotConfigured) };
         let number = channels.next_call();
         let connection = channels.connection.as_deref().unwrap_or("null");
         // A JSON object, of which nothing but the connection is missing.
         let message = message.to_string();
         let message = format!(r#"{{"connection":{connection},{}"#, &message[1..]);
-        let call = Call::Handler { name: name.into(), message: message.into() };
+        let call = Call::Command { name, message: message.into() };
         core.call(self.site.id, call, None, number).map(|()| number).inspect_err(|error| {
             let namespace = &*self.site.namespaces.get(self.site.id).name;
             tracing::warn!(namespace, command = name, reason = error.as_str(), "channels: a command was not sent");

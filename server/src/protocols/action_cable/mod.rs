@@ -77,6 +77,8 @@ struct Settings {
     max_identifier: usize,
     max_pending_commands: usize,
     max_message_size: usize,
+    /// The subscriptions to channels in Ruby of one connection, which need not have a stream.
+    max_channels: usize,
 }
 
 /// What is known of a client from its handshake.
@@ -146,6 +148,7 @@ pub fn mount(mount: &Mount<'_>) -> Option<Arc<dyn Endpoint>> {
             max_identifier: limits.max_identifier,
             max_pending_commands: limits.max_pending_commands,
             max_message_size: limits.max_message_size,
+            max_channels: limits.max_rooms_per_connection,
         };
         let site = Site {
             id,
