@@ -699,6 +699,11 @@ impl Written {
             let what = format!("{name}.calls has no `handlers`, so no channel in Ruby is called");
             report.warn(location, what, "write `handlers: /nodevent/cable` below `calls`");
         }
+        let is_without_handlers = self.calls.iter().flatten().any(|calls| calls.handlers.is_none());
+        if self.is_action_cable_alone() && is_without_handlers {
+            let what = format!("{name}.calls has no `handlers`, so no channel in Ruby is called");
+            report.warn(location, what, "write `handlers: /nodevent/cable` below `calls`");
+        }
         if self.is_action_cable_alone() && self.open == Some(true) {
             let what = format!("{name} has `open: true`, but clients of Action Cable show signed names of streams");
             let hint =
