@@ -44,6 +44,9 @@ RSpec.describe "bin/demo" do
     board, server = addresses(demo)
     expect(Net::HTTP.get(board)).to include("Which sound means home to you?", "#{server}/api/board")
     expect(Net::HTTP.get(URI("#{server}/api/board"))).to include("NoDevent")
+    turbo = demo.output[/The same by Turbo:\s+(\S+)/, 1]
+    expect(turbo).to eq("#{board}/turbo")
+    expect(Net::HTTP.get(URI(turbo))).to include("Which sound means home to you?", "<turbo-cable-stream-source")
     expect(marked.size).to be >= 3 # bin/demo, the server, Puma
 
     demo.signal("TERM")

@@ -4,8 +4,9 @@
 # published since then, also after a reconnect, so that nothing is missing.
 module TurboStreamsHelper
   def turbo_stream_from(streamable, data: {}, **attributes)
-    since = nodevent_data(Streams.name(streamable), namespace: Streams::NAMESPACE)[:nodevent_position]
-    data = data.merge({ nodevent_since: since, nodevent_page: SecureRandom.hex(16) }.compact)
+    room = nodevent_data(Streams.name(streamable), namespace: Streams::NAMESPACE)
+    _, since = room.find { |name, _| name.end_with?("position") }
+    data = data.merge({ "nodevent-since": since, "nodevent-page": SecureRandom.hex(16) }.compact)
     source = { channel: "Turbo::StreamsChannel", "signed-stream-name": Streams.signed_name(streamable), data: data }
     tag.turbo_cable_stream_source(**source, **attributes)
   end
