@@ -18,16 +18,18 @@ const COUNT: usize = 12;
 struct Namespace {
     name: &'static str,
     servers: [Site; 2],
+    /// When all tokens were issued: before anything is revoked, however long the test takes. Seconds since 1970.
+    issued: f64,
 }
 
 // === impl Namespace ===
 
 impl Namespace {
-    /// A connection of a user, with a token that was issued ten seconds ago.
+    /// A connection of a user.
     async fn connect(&self, server: usize, user: &str, more: Value) -> Result<Browser, Value> {
         let mut browser = Browser::open(&self.servers[server], Transport::WebSocket).await;
         let mut auth = more;
-        auth["token"] = token(json!({"sub": user, "iat": now() - 10.0})).into();
+        auth["token"] = token(json!({"sub": user, "iat": self.issued})).into();
         browser.enter_with(self.name, &auth.to_string()).await?;
         Ok(browser)
     }
@@ -83,6 +85,8 @@ impl Namespace {
             browser.close().await;
         }
         self.request(0, "POST", "emit", publication(4)).await;
+        // The copy for all has reached the other server, where it would arrive before what the users have missed.
+        assert_eq!(other.next_publication().await.message, 4);
         for (user, since) in users.iter().zip(&positions) {
             let mut browser =
                 self.connect(1, user, json!({"since_user": since})).await.expect("the token is accepted");
@@ -201,7 +205,8 @@ async fn users_are_served_on_a_redis_cluster() {
     let two = cluster.namespace("/two", &settings(", mailbox: {age: 0}, channel_per_room: true"));
     let mut nodes = Node::start_many_with(RARE_HEARTBEAT, 2, &format!("{one}{two}")).await;
     let servers = [nodes[0].site.clone(), nodes[1].site.clone()];
-    let namespaces = ["/one", "/two"].map(|name| Namespace { name, servers: servers.clone() });
+    let issued = now() - 10.0;
+    let namespaces = ["/one", "/two"].map(|name| Namespace { name, servers: servers.clone(), issued });
     let mut members = Vec::new();
     for namespace in &namespaces {
         namespace.targets().await;
