@@ -23,7 +23,7 @@ RSpec.describe "The demo" do
     used |= words(ruby_files, /\b(nodevent_\w+|javascript_include_nodevent|emits_changes|room_json|room_key)\b/)
     used |= words(ruby_files, /\b(emit)\b/)
     expect(used).to include("Base", "Emitter", "silence", "room_json", "nodevent_update", "emit")
-    guides = read(*%w[rails tokens mailboxes revocation hooks].map { |name| "docs/#{name}.md" })
+    guides = read(*%w[rails tokens mailboxes revocation hooks action-cable].map { |name| "docs/#{name}.md" })
     { "sig/nodevent.rbs" => read("sig/nodevent.rbs"), "the guides" => guides }.each do |name, text|
       expect([name, used.reject { |word| text.match?(/\b#{word}\b/) }]).to eq([name, []])
     end

@@ -6,7 +6,7 @@ import { createServer } from "node:http";
 import { fileURLToPath } from "node:url";
 import { CutProxy } from "../../support/cut_proxy.js";
 import { launchBrowser } from "../../socket_io/support/page.js";
-import { within } from "../../socket_io/support/programs.js";
+import { until, within } from "../../socket_io/support/programs.js";
 import { cableUrl, versions } from "./clients.js";
 
 /** Time limit of a wait in which a client connects again: those of Rails wait for up to 30 s. Milliseconds. */
@@ -29,7 +29,7 @@ const IMPORTS = {
 const classic = (version) =>
   `<script src="${packages}/@rails/actioncable-${version}/app/assets/javascripts/${version === "6.1" ? "action_cable" : "actioncable"}.js"></script>`;
 
-/** The clients. `extended`: it follows positions. */
+/** The clients. */
 export const clients = [
   ...versions.map((version) => ({
     name: `@rails/actioncable ${version}`, head: classic(version), module: "start(rails(window.ActionCable, url));",
@@ -38,7 +38,6 @@ export const clients = [
   ...["actioncable-v1-json", "actioncable-v1-ext-json"].map((protocol) => ({
     name: `@anycable/web with ${protocol}`,
     module: `import * as library from "@anycable/web"; start(anycable(library, url, "${protocol}"));`,
-    extended: protocol.includes("ext"),
   })),
 ];
 
@@ -124,6 +123,16 @@ class Page {
   received(name, message) {
     const has = ([name, message]) => window.subscriptions.messages(name).includes(message);
     return this.until(`${name} receives ${textOf(message)}`, has, [name, message]);
+  }
+
+  /**
+   * Waits until the server knows what has arrived here. It asks every second, and pings every three seconds. What arrives after it has
+   * asked, and before the connection is lost, it sends again.
+   */
+  confirmed() {
+    const pings = () => this.frames.filter((frame) => frame.includes('"type":"ping"')).length;
+    const before = pings();
+    return until("two pings", () => pings() >= before + 2, RECONNECT);
   }
 
   cut() {

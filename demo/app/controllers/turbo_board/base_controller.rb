@@ -9,7 +9,7 @@ module TurboBoard
     content_security_policy do |policy|
       policy.script_src :self
       policy.style_src :self
-      policy.connect_src :self, -> { Streams.url }
+      policy.connect_src :self, -> { NoDevent::Cable.url }
     end
 
     before_action :require_packages
