@@ -9,10 +9,11 @@ use crate::clock::now_ms;
 use crate::history::ReplyTo;
 use crate::identity::Identity;
 use crate::outcome::Outcome;
+use crate::protocol::JoinError;
 use crate::publish_key::PublishKey;
 use crate::revocation::RevocationList;
 use crate::token::{TokenError, TokenVerifier};
-use nodevent_protocol::key::{self, Secret};
+use nodevent_protocol::key::{self, Refusal, Secret};
 use nodevent_protocol::topic::Topic;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -49,8 +50,8 @@ pub enum Verdict {
     Admit,
     /// It may join, with a credential that is valid until a time. Milliseconds since the Unix epoch.
     AdmitUntil(u64),
-    /// It may not. The text goes to the client.
-    Reject(&'static str),
+    /// It may not.
+    Reject(JoinError),
     /// This authorizer does not recognise the credential: the next one decides.
     Pass,
 }
@@ -153,20 +154,19 @@ impl Authorizers {
 
     /// Asks the authorizers in order. Returns until when the credential is valid, if it expires: milliseconds since the Unix
     /// epoch. A credential that no authorizer recognises is rejected.
-    pub fn authorize(&self, request: &JoinRequest<'_>) -> Outcome<Result<Option<u64>, &'static str>> {
+    pub fn authorize(&self, request: &JoinRequest<'_>) -> Outcome<Result<Option<u64>, JoinError>> {
         for authorizer in &self.chain {
             match authorizer.authorize(request) {
                 Outcome::Ready(Verdict::Pass) => {}
                 Outcome::Ready(Verdict::Admit) => return Outcome::Ready(Ok(None)),
                 Outcome::Ready(Verdict::AdmitUntil(expires_ms)) => return Outcome::Ready(Ok(Some(expires_ms))),
-                Outcome::Ready(Verdict::Reject(text)) => return Outcome::Ready(Err(text)),
+                Outcome::Ready(Verdict::Reject(error)) => return Outcome::Ready(Err(error)),
                 Outcome::Pending => return Outcome::Pending,
                 Outcome::Overloaded => return Outcome::Overloaded,
             }
         }
         let is_missing = matches!(request.credential, None | Some(Value::Null));
-        let refusal = if is_missing { key::Refusal::MustProvideKey } else { key::Refusal::BadKey };
-        Outcome::Ready(Err(refusal.as_str()))
+        Outcome::Ready(Err(of_refusal(if is_missing { Refusal::MustProvideKey } else { Refusal::BadKey })))
     }
 
     /// Puts the authorizers of identities before the others: rooms that an identity lists, and tokens that are room keys.
@@ -273,7 +273,7 @@ impl Authorizer for IdentityRooms {
         let is_revoked = self.0.rejects_room(request.room, Some(&identity.user), identity.issued_ms);
         Outcome::Ready(match (is_revoked, request.credential) {
             (false, _) => Verdict::Admit,
-            (true, None | Some(Value::Null)) => Verdict::Reject(TokenError::Revoked.as_str()),
+            (true, None | Some(Value::Null)) => Verdict::Reject(of_token_error(TokenError::Revoked)),
             (true, Some(_)) => Verdict::Pass,
         })
     }
@@ -294,7 +294,11 @@ impl Authorizer for RevokedMembers {
         let is_revoked = request
             .identity
             .is_some_and(|identity| self.0.rejects_member(request.room, &identity.user, identity.issued_ms));
-        Outcome::Ready(if is_revoked { Verdict::Reject(TokenError::Revoked.as_str()) } else { Verdict::Pass })
+        Outcome::Ready(if is_revoked {
+            Verdict::Reject(of_token_error(TokenError::Revoked))
+        } else {
+            Verdict::Pass
+        })
     }
 }
 
@@ -308,7 +312,7 @@ impl Authorizer for RoomTokens {
         let user = request.identity.map(|identity| &*identity.user);
         Outcome::Ready(match self.0.check_room_key(token, request.room, user, now_ms()) {
             Ok(expires_ms) => Verdict::AdmitUntil(expires_ms),
-            Err(error) => Verdict::Reject(error.as_str()),
+            Err(error) => Verdict::Reject(of_token_error(error)),
         })
     }
 }
@@ -326,7 +330,7 @@ impl Authorizer for RoomKeys {
         let verified = key::verify_value(request.room, request.credential, &rules, now_ms());
         Outcome::Ready(match verified {
             Ok(expires_ms) => Verdict::AdmitUntil(expires_ms),
-            Err(refusal) => Verdict::Reject(refusal.as_str()),
+            Err(refusal) => Verdict::Reject(of_refusal(refusal)),
         })
     }
 }
@@ -375,6 +379,22 @@ impl Publisher<'_> {
     }
 }
 
+/// The rejection of a join with such a key.
+fn of_refusal(refusal: Refusal) -> JoinError {
+    match refusal {
+        Refusal::BadKey => JoinError::WrongKey(refusal.as_str()),
+        _ => JoinError::Unauthorized(refusal.as_str()),
+    }
+}
+
+/// The rejection of a join with such a token.
+fn of_token_error(error: TokenError) -> JoinError {
+    match error {
+        TokenError::BadSignature => JoinError::WrongKey(error.as_str()),
+        _ => JoinError::Unauthorized(error.as_str()),
+    }
+}
+
 /// Compares two keys in a time that reveals neither where they differ nor how long the right one is.
 pub fn constant_time_eq(one: &[u8], other: &[u8]) -> bool {
     Sha256::digest(one).ct_eq(&Sha256::digest(other)).into()
@@ -397,7 +417,7 @@ mod tests {
             client: None,
             reply_to: None,
         }) {
-            Outcome::Ready(result) => result.map(|_| ()),
+            Outcome::Ready(result) => result.map(|_| ()).map_err(JoinError::as_str),
             other => panic!("not decided: {other:?}"),
         }
     }
@@ -454,7 +474,7 @@ mod tests {
     #[test]
     fn the_first_authorizer_that_recognises_a_credential_decides() {
         let chain: Vec<Box<dyn Authorizer>> = vec![
-            Box::new(Only("a", Verdict::Reject("not a"))),
+            Box::new(Only("a", Verdict::Reject(JoinError::Unauthorized("not a")))),
             Box::new(Only("a", Verdict::Admit)),
             Box::new(Only("b", Verdict::Admit)),
         ];

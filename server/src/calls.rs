@@ -9,6 +9,10 @@ use crate::outcome::Outcome;
 use std::fmt;
 use std::net::IpAddr;
 
+/// What the message of a response has besides its headers and its body, at most: the fields, the call's number or id, the name
+/// of the namespace, and the head of a frame. Bytes.
+const MAX_WRAPPING: usize = 1024;
+
 /// Sends the calls of one namespace to its application.
 pub trait Caller: fmt::Debug + Send + Sync {
     /// Sends a call, and replies to `request.reply_to` later, in any case and within a time that it limits.
@@ -261,6 +265,13 @@ impl Called {
     pub fn text(&self) -> String {
         let body = serde_json::Value::from(&*self.body);
         format!(r#"{{"status":{},"headers":{},"body":{body}}}"#, self.status, self.headers)
+    }
+
+    /// Whether the message with this response is longer. What a protocol adds to the text is short.
+    pub fn is_longer_than(&self, bytes: usize) -> bool {
+        // In JSON a byte has six characters at most.
+        let most = MAX_WRAPPING + self.headers.len() + 6 * self.body.len();
+        most > bytes && MAX_WRAPPING + self.text().len() > bytes
     }
 }
 

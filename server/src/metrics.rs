@@ -512,7 +512,7 @@ const CALL_MEANINGS: [&str; 15] = [
     "The connection has as many calls at a time as `calls: per_connection`.",
     "The namespace has no `calls`.",
     "The application could not be reached, or closed the connection.",
-    "The response is larger than `calls: max_response`.",
+    "The response is larger than `calls: max_response`, or than what is free of `limits: send_buffer`.",
     "The response is a stream, or was not complete in time.",
     "The response is not text in UTF-8.",
     "Too many calls wait.",

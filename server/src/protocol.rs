@@ -319,6 +319,10 @@ pub enum JoinError {
     BadRoom,
     /// An authorizer rejected it. The text is the old contract's own.
     Unauthorized(&'static str),
+    /// The client has sent a key, token, name or password that is not a right one: it may be guessing. Limits count it.
+    WrongKey(&'static str),
+    /// It could not be decided: too many wait for the application, or it does not respond.
+    Undecided,
     /// The connection is in as many rooms as allowed.
     TooManyRooms,
     /// The connection joins faster than allowed.
@@ -354,7 +358,8 @@ impl JoinError {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::BadRoom => "Bad room",
-            Self::Unauthorized(text) => text,
+            Self::Unauthorized(text) | Self::WrongKey(text) => text,
+            Self::Undecided => "Cannot be decided now",
             Self::TooManyRooms => "Too many rooms",
             Self::TooManyJoins => "Too many joins",
         }

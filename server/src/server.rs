@@ -371,7 +371,8 @@ fn set_providers(
                 application = client.target(),
                 "the application decides about users or channels"
             );
-            let authorizer = TurtedAuthorizer::new(client, &namespace.name, shards.clone());
+            let places = application.concurrency + application.queue;
+            let authorizer = TurtedAuthorizer::new(client, &namespace.name, shards.clone(), places);
             namespace.dialect_joins.set_application(Arc::new(authorizer));
         }
         if let Some(calls) = &one.calls {

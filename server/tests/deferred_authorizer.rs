@@ -20,7 +20,7 @@ use nodevent_server::history::{ReplyTo, Since};
 use nodevent_server::metrics::Metrics;
 use nodevent_server::namespace::{Namespace, Namespaces, RoomLimits};
 use nodevent_server::outcome::Outcome;
-use nodevent_server::protocol::{Core, Message, Millis, NEVER, Protocol, Subscribe, SubscribeReply};
+use nodevent_server::protocol::{Core, JoinError, Message, Millis, NEVER, Protocol, Subscribe, SubscribeReply};
 use nodevent_server::shard::message::{AuthorizeReply, OpenStream, StreamReceiver, StreamRequest};
 use nodevent_server::shard::{self, Shards, ToShard};
 use std::future::poll_fn;
@@ -56,7 +56,9 @@ struct Setup {
 
 impl Authorizer for Deferred {
     fn authorize(&self, request: &JoinRequest<'_>) -> Outcome<Verdict> {
-        let Some(reply_to) = request.reply_to else { return Outcome::Ready(Verdict::Reject("Bad key")) };
+        let Some(reply_to) = request.reply_to else {
+            return Outcome::Ready(Verdict::Reject(JoinError::WrongKey("Bad key")));
+        };
         self.0.lock().unwrap().push(reply_to);
         Outcome::Pending
     }
@@ -179,6 +181,7 @@ impl Setup {
     /// Decides about the oldest join that waits.
     fn decide(&self, result: Result<(), &'static str>) {
         let reply_to = self.authorizer.0.lock().unwrap().remove(0);
+        let result = result.map_err(JoinError::Unauthorized);
         self.shards.send(0, ToShard::Authorized(AuthorizeReply { reply_to, result })).unwrap();
     }
 

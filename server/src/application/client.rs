@@ -6,7 +6,7 @@
 //!
 //! Errors never contain what was sent, and the target is shown without its query, which may contain a secret.
 
-use super::breaker::{Admitted, Breakers, Change};
+use super::breaker::{Admitted, Breakers, Change, Health};
 use super::resolver::{Connector, connector};
 use super::slots::Slots;
 use crate::client::Client;
@@ -24,12 +24,15 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use nodevent_protocol::text::printable;
 use std::error::Error as _;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 
 /// Maximum size of the head of a response. Bytes.
 const MAX_HEAD: usize = 64 * 1024;
+/// Interim responses (1xx) before a response. Applications send one with `Early Hints`.
+const MAX_INTERIM: usize = 32;
 /// Time for which an idle connection is kept open. Shorter than the 5 to 60 s of most application servers, so that few
 /// requests meet a connection that is being closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
@@ -142,9 +145,14 @@ impl ApplicationError {
         }
     }
 
-    /// Whether it shows that the application does not work, for the circuit breaker.
-    fn is_failure(&self) -> bool {
-        matches!(self, Self::Timeout(_) | Self::Unreachable(_) | Self::Failed(_))
+    /// What it says about the application, for the circuit breakers.
+    fn health(&self) -> Health {
+        match self {
+            // What is in front of the application says that it does not respond.
+            Self::Timeout(_) | Self::Unreachable(_) | Self::Failed(502..=504) => Health::DoesNotRespond,
+            Self::Failed(_) => Health::Fails,
+            _ => Health::Works,
+        }
     }
 }
 
@@ -254,7 +262,7 @@ impl ApplicationClient {
             Ok(result) => result.map_err(|error| unreachable(&error)).and_then(|result| result),
             Err(error) => Err(error),
         };
-        attempt.end(result.as_ref().err().is_none_or(|error| !error.is_failure()));
+        attempt.end(result.as_ref().err().map_or(Health::Works, ApplicationError::health));
         result
     }
 
@@ -263,7 +271,10 @@ impl ApplicationClient {
         &self,
         request: &ApplicationRequest,
     ) -> Result<Result<ApplicationResponse, ApplicationError>, legacy::Error> {
-        let response = self.http.request(self.outgoing(request)).await?;
+        let response = match self.response(request).await? {
+            Ok(response) => response,
+            Err(error) => return Ok(Err(error)),
+        };
         let status = response.status();
         if status.is_redirection() {
             return Ok(Err(ApplicationError::Redirect(status.as_u16())));
@@ -275,13 +286,40 @@ impl ApplicationClient {
         Ok(body.map(|body| ApplicationResponse { status, body }))
     }
 
+    /// Sends a request. The response's body has not been read. The outer error may be retried.
+    async fn response(
+        &self,
+        request: &ApplicationRequest,
+    ) -> Result<Result<hyper::Response<Incoming>, ApplicationError>, legacy::Error> {
+        let mut sent = self.outgoing(request);
+        let (count, has_too_many) = (AtomicUsize::new(0), Arc::new(Notify::new()));
+        let notify = Arc::clone(&has_too_many);
+        hyper::ext::on_informational(&mut sent, move |_| {
+            if count.fetch_add(1, Relaxed) == MAX_INTERIM {
+                notify.notify_one();
+            }
+        });
+        // Dropping the request closes its connection.
+        tokio::select! {
+            biased;
+            () = has_too_many.notified() => {
+                let text = format!("more than {MAX_INTERIM} interim responses (1xx) before a response");
+                Ok(Err(ApplicationError::Unreachable(text)))
+            }
+            response = self.http.request(sent) => response.map(Ok),
+        }
+    }
+
     /// One attempt of a call. The outer error may be retried.
     async fn exchange_call(
         &self,
         request: &ApplicationRequest,
         has_begun: &AtomicBool,
     ) -> Result<Result<CallResponse, ApplicationError>, legacy::Error> {
-        let response = self.http.request(self.outgoing(request)).await?;
+        let response = match self.response(request).await? {
+            Ok(response) => response,
+            Err(error) => return Ok(Err(error)),
+        };
         has_begun.store(true, Relaxed);
         let (head, body) = response.into_parts();
         let content_type = head.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
@@ -373,13 +411,13 @@ impl fmt::Debug for ApplicationClient {
 // === impl Attempt ===
 
 impl Attempt<'_> {
-    fn end(mut self, responded: bool) {
-        self.record(responded);
+    fn end(mut self, health: Health) {
+        self.record(health);
     }
 
-    fn record(&mut self, responded: bool) {
+    fn record(&mut self, health: Health) {
         let Some(admitted) = self.admitted.take() else { return };
-        let changes = self.client.breakers().record(admitted, responded, Instant::now());
+        let changes = self.client.breakers().record(admitted, health, Instant::now());
         self.client.report(changes.own, "client");
         self.client.report(changes.all, "all clients");
     }
@@ -387,7 +425,7 @@ impl Attempt<'_> {
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        self.record(false);
+        self.record(Health::DoesNotRespond);
     }
 }
 

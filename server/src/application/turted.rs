@@ -3,13 +3,15 @@
 //! A shard calls it as an authorizer of a join, without waiting; the reply goes to the shard's inbox. A join that
 //! depends on an `IDENT` before it waits for that. Anything but a clean yes is a no.
 
-use super::client::{ApplicationClient, ApplicationRequest, ApplicationResponse};
+use super::client::{ApplicationClient, ApplicationError, ApplicationRequest, ApplicationResponse};
 use super::response::{self, Rules};
 use crate::authorize::{Authorizer, JoinRequest, Verdict};
 use crate::client::Client;
 use crate::clock::now_ms;
+use crate::fair_shares::FairShares;
 use crate::history::ReplyTo;
 use crate::outcome::Outcome;
+use crate::protocol::JoinError;
 use crate::shard::message::AuthorizeReply;
 use crate::shard::{Shards, ToShard};
 use hyper::header::{self, HeaderMap, HeaderValue};
@@ -45,6 +47,8 @@ struct Shared {
     namespace: Arc<str>,
     shards: Shards,
     state: Mutex<State>,
+    /// The questions of each client that are not decided.
+    pending: Mutex<FairShares>,
 }
 
 /// The users of connections, as far as their shards may not know them yet.
@@ -66,8 +70,11 @@ struct Waiting {
     idents: usize,
     /// Users whom it has accepted since the first of them.
     accepted: Vec<String>,
-    joins: Vec<(ReplyTo, Question)>,
+    joins: Vec<(Share, Question)>,
 }
+
+/// The decision about a question.
+type Decision = Result<(), JoinError>;
 
 /// What is to be decided.
 #[derive(Debug, Clone)]
@@ -91,19 +98,28 @@ enum Step {
     Request(Question),
 }
 
+/// A question that waits, and the client that has a place for it.
+#[derive(Debug, Clone, Copy)]
+struct Share {
+    reply_to: ReplyTo,
+    client: Client,
+}
+
 /// A question that is being asked. If its task ends early, its own join is rejected.
 struct PendingReply<'a> {
     shared: &'a Arc<Shared>,
-    reply_to: ReplyTo,
-    is_yes: bool,
+    share: Share,
+    decision: Decision,
 }
 
 // === impl TurtedAuthorizer ===
 
 impl TurtedAuthorizer {
     /// An authorizer for a namespace. Called on the runtime that runs its requests.
-    pub fn new(client: ApplicationClient, namespace: &Arc<str>, shards: Shards) -> Self {
-        let shared = Shared { client, namespace: Arc::clone(namespace), shards, state: Mutex::default() };
+    /// `places`: questions that may wait, of which clients have shares.
+    pub fn new(client: ApplicationClient, namespace: &Arc<str>, shards: Shards, places: usize) -> Self {
+        let (state, pending) = (Mutex::default(), Mutex::new(FairShares::new(places)));
+        let shared = Shared { client, namespace: Arc::clone(namespace), shards, state, pending };
         Self { shared: Arc::new(shared), runtime: Handle::current() }
     }
 }
@@ -111,26 +127,33 @@ impl TurtedAuthorizer {
 impl Authorizer for TurtedAuthorizer {
     fn authorize(&self, request: &JoinRequest<'_>) -> Outcome<Verdict> {
         let question = request.credential.and_then(|credential| Question::read(&credential["question"]));
-        let (Some(question), Some(reply_to)) = (question, request.reply_to) else {
-            return Outcome::Ready(Verdict::Reject(NO));
+        let (Some(question), Some(reply_to), Some(client)) = (question, request.reply_to, request.client) else {
+            return Outcome::Ready(Verdict::Reject(JoinError::Unauthorized(NO)));
         };
-        let step = self.shared.state().step(reply_to, question, Instant::now());
-        match step {
-            Step::Wait => Outcome::Pending,
-            // The reply about the user may still be in the inbox: this one follows it.
-            Step::Decided(is_yes) => {
-                self.shared.reply(reply_to, is_yes);
-                Outcome::Pending
+        {
+            let mut pending = self.shared.pending();
+            if pending.check(client).is_err() {
+                return Outcome::Ready(Verdict::Reject(JoinError::Undecided));
             }
-            Step::Request(question) => {
-                spawn(&self.runtime, &self.shared, request.client, reply_to, question);
-                Outcome::Pending
-            }
+            pending.add(client);
         }
+        let share = Share { reply_to, client };
+        let step = self.shared.state().step(share, question, Instant::now());
+        match step {
+            Step::Wait => {}
+            // The reply about the user may still be in the inbox: this one follows it.
+            Step::Decided(is_yes) => self.shared.reply(share, decision(is_yes)),
+            Step::Request(question) => spawn(&self.runtime, &self.shared, share, question),
+        }
+        Outcome::Pending
     }
 }
 
-fn spawn(runtime: &Handle, shared: &Arc<Shared>, client: Option<Client>, reply_to: ReplyTo, question: Question) {
+fn decision(is_yes: bool) -> Decision {
+    if is_yes { Ok(()) } else { Err(JoinError::Unauthorized(NO)) }
+}
+
+fn spawn(runtime: &Handle, shared: &Arc<Shared>, share: Share, question: Question) {
     let (shared, runtime) = (Arc::clone(shared), runtime.clone());
     runtime.clone().spawn(async move {
         let user = match &question {
@@ -138,16 +161,16 @@ fn spawn(runtime: &Handle, shared: &Arc<Shared>, client: Option<Client>, reply_t
             _ => None,
         };
         let is_yes = {
-            let mut pending = PendingReply { shared: &shared, reply_to, is_yes: false };
-            pending.is_yes = shared.ask(&question, client).await;
-            pending.is_yes
+            let mut pending = PendingReply { shared: &shared, share, decision: Err(JoinError::Undecided) };
+            pending.decision = shared.ask(&question, share.client).await;
+            pending.decision.is_ok()
         };
         let Some(user) = user else { return };
-        let steps = shared.state().after_ident(&reply_to, is_yes.then_some(user), Instant::now());
-        for (reply_to, step) in steps {
+        let steps = shared.state().after_ident(&share.reply_to, is_yes.then_some(user), Instant::now());
+        for (share, step) in steps {
             match step {
-                Step::Request(question) => spawn(&runtime, &shared, client, reply_to, question),
-                Step::Decided(is_yes) => shared.reply(reply_to, is_yes),
+                Step::Request(question) => spawn(&runtime, &shared, share, question),
+                Step::Decided(is_yes) => shared.reply(share, decision(is_yes)),
                 Step::Wait => {}
             }
         }
@@ -161,8 +184,12 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn pending(&self) -> MutexGuard<'_, FairShares> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Asks the application. Logs what is neither a clean yes nor a clean no.
-    async fn ask(&self, question: &Question, client: Option<Client>) -> bool {
+    async fn ask(&self, question: &Question, client: Client) -> Decision {
         let mut body = question.body();
         body["namespace"] = Value::from(&*self.namespace);
         let mut headers = HeaderMap::new();
@@ -170,18 +197,25 @@ impl Shared {
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         let request =
             ApplicationRequest { method: Method::POST, path: None, headers, body: body.to_string().into() };
-        match self.client.send(&request, client).await {
-            Ok(response) => question.is_yes(&response),
+        match self.client.send(&request, Some(client)).await {
+            Ok(response) if question.is_yes(&response) => Ok(()),
+            Ok(response) => Err(question.no(response.status)),
             Err(error) => {
                 let (namespace, target) = (&*self.namespace, self.client.target());
                 tracing::warn!(namespace, target = target, reason = %error, "application: no decision; clients are rejected");
-                false
+                Err(match error {
+                    // Nothing was sent.
+                    ApplicationError::Overloaded | ApplicationError::BreakerOpen => JoinError::Undecided,
+                    _ => JoinError::Unauthorized(NO),
+                })
             }
         }
     }
 
-    fn reply(&self, reply_to: ReplyTo, is_yes: bool) {
-        let reply = AuthorizeReply { reply_to, result: if is_yes { Ok(()) } else { Err(NO) } };
+    fn reply(&self, share: Share, decision: Decision) {
+        let Share { reply_to, client } = share;
+        self.pending().remove(client);
+        let reply = AuthorizeReply { reply_to, result: decision };
         // The inbox always has a place for a reply: the shard limits how many it requests.
         let _ = self.shards.send(reply_to.shard, ToShard::Authorized(reply));
     }
@@ -191,14 +225,14 @@ impl Shared {
 
 impl State {
     /// A question arrived.
-    fn step(&mut self, reply_to: ReplyTo, question: Question, now: Instant) -> Step {
-        let connection = connection_of(&reply_to);
+    fn step(&mut self, share: Share, question: Question, now: Instant) -> Step {
+        let connection = connection_of(&share.reply_to);
         if matches!(question, Question::Ident { .. }) {
             self.waiting.entry(connection).or_default().idents += 1;
             return Step::Request(question);
         }
         if let Some(waiting) = self.waiting.get_mut(&connection) {
-            waiting.joins.push((reply_to, question));
+            waiting.joins.push((share, question));
             return Step::Wait;
         }
         let accepted = self.accepted.get(&connection).filter(|(at, _)| now.duration_since(*at) < REMEMBERED);
@@ -206,7 +240,7 @@ impl State {
     }
 
     /// A user was decided. Returns the joins that waited for it, and how each continues.
-    fn after_ident(&mut self, reply_to: &ReplyTo, accepted: Option<String>, now: Instant) -> Vec<(ReplyTo, Step)> {
+    fn after_ident(&mut self, reply_to: &ReplyTo, accepted: Option<String>, now: Instant) -> Vec<(Share, Step)> {
         let connection = connection_of(reply_to);
         let Some(waiting) = self.waiting.get_mut(&connection) else { return Vec::new() };
         waiting.accepted.extend(accepted);
@@ -215,7 +249,7 @@ impl State {
             return Vec::new();
         }
         let Waiting { accepted, joins, .. } = self.waiting.remove(&connection).unwrap_or_default();
-        let steps = joins.into_iter().map(|(reply_to, question)| (reply_to, question.after(&accepted))).collect();
+        let steps = joins.into_iter().map(|(share, question)| (share, question.after(&accepted))).collect();
         if !accepted.is_empty() {
             if self.accepted.len() >= MAX_REMEMBERED {
                 self.accepted.retain(|_, (at, _)| now.duration_since(*at) < REMEMBERED);
@@ -277,6 +311,16 @@ impl Question {
         }
     }
 
+    /// The rejection after a response with this status that is not a yes.
+    fn no(&self, status: StatusCode) -> JoinError {
+        let is_decision = status == StatusCode::OK || status.is_client_error();
+        match self {
+            // A client may guess what the application accepts.
+            Self::Ident { .. } if is_decision => JoinError::WrongKey(NO),
+            _ => JoinError::Unauthorized(NO),
+        }
+    }
+
     /// Whether a response is a clean yes.
     fn is_yes(&self, response: &ApplicationResponse) -> bool {
         match self {
@@ -302,7 +346,7 @@ impl Question {
 
 impl Drop for PendingReply<'_> {
     fn drop(&mut self) {
-        self.shared.reply(self.reply_to, self.is_yes);
+        self.shared.reply(self.share, self.decision);
     }
 }
 
@@ -319,8 +363,10 @@ mod tests {
         ApplicationResponse { status: StatusCode::from_u16(status).unwrap(), body: body.as_bytes().into() }
     }
 
-    fn reply_to(slot: u32, join_id: u32) -> ReplyTo {
-        ReplyTo { shard: 0, slot, generation: 1, join_id, encoding: 0, request: RequestId::UNREQUESTED }
+    fn share(slot: u32, join_id: u32) -> Share {
+        let reply_to =
+            ReplyTo { shard: 0, slot, generation: 1, join_id, encoding: 0, request: RequestId::UNREQUESTED };
+        Share { reply_to, client: Client::of([10, 0, 0, 1].into()) }
     }
 
     fn ident(username: &str) -> Question {
@@ -330,30 +376,30 @@ mod tests {
     #[test]
     fn a_join_waits_for_the_users_that_its_connection_has_sent_before() {
         let (mut state, now) = (State::default(), Instant::now());
-        assert!(matches!(state.step(reply_to(1, 1), Question::AfterIdent, now), Step::Decided(false)));
-        assert!(matches!(state.step(reply_to(1, 2), ident("ann"), now), Step::Request(_)));
-        assert!(matches!(state.step(reply_to(1, 3), ident("bob"), now), Step::Request(_)));
-        assert!(matches!(state.step(reply_to(1, 4), Question::AfterIdent, now), Step::Wait));
+        assert!(matches!(state.step(share(1, 1), Question::AfterIdent, now), Step::Decided(false)));
+        assert!(matches!(state.step(share(1, 2), ident("ann"), now), Step::Request(_)));
+        assert!(matches!(state.step(share(1, 3), ident("bob"), now), Step::Request(_)));
+        assert!(matches!(state.step(share(1, 4), Question::AfterIdent, now), Step::Wait));
         let join = Question::Join { channel: "c".into(), users: vec!["old".into()] };
-        assert!(matches!(state.step(reply_to(1, 5), join, now), Step::Wait));
-        assert!(matches!(state.step(reply_to(2, 6), Question::AfterIdent, now), Step::Decided(false)));
-        assert!(state.after_ident(&reply_to(1, 2), Some("ann".into()), now).is_empty());
-        let steps = state.after_ident(&reply_to(1, 3), None, now);
+        assert!(matches!(state.step(share(1, 5), join, now), Step::Wait));
+        assert!(matches!(state.step(share(2, 6), Question::AfterIdent, now), Step::Decided(false)));
+        assert!(state.after_ident(&share(1, 2).reply_to, Some("ann".into()), now).is_empty());
+        let steps = state.after_ident(&share(1, 3).reply_to, None, now);
         assert!(matches!(steps[0].1, Step::Decided(true)));
         assert!(matches!(&steps[1].1, Step::Request(Question::Join { users, .. }) if *users == ["old", "ann"]));
         // The shard may not have processed the reply when the next join arrives.
-        assert!(matches!(state.step(reply_to(1, 7), Question::AfterIdent, now), Step::Decided(true)));
-        assert!(matches!(state.step(reply_to(2, 8), Question::AfterIdent, now), Step::Decided(false)));
+        assert!(matches!(state.step(share(1, 7), Question::AfterIdent, now), Step::Decided(true)));
+        assert!(matches!(state.step(share(2, 8), Question::AfterIdent, now), Step::Decided(false)));
         let later = now + REMEMBERED;
-        assert!(matches!(state.step(reply_to(1, 9), Question::AfterIdent, later), Step::Decided(false)));
+        assert!(matches!(state.step(share(1, 9), Question::AfterIdent, later), Step::Decided(false)));
     }
 
     #[test]
     fn a_join_after_a_rejected_user_is_rejected() {
         let (mut state, now) = (State::default(), Instant::now());
-        state.step(reply_to(1, 1), ident("ann"), now);
-        state.step(reply_to(1, 2), Question::AfterIdent, now);
-        let steps = state.after_ident(&reply_to(1, 1), None, now);
+        state.step(share(1, 1), ident("ann"), now);
+        state.step(share(1, 2), Question::AfterIdent, now);
+        let steps = state.after_ident(&share(1, 1).reply_to, None, now);
         assert!(matches!(steps[0].1, Step::Decided(false)));
         assert!(state.waiting.is_empty() && state.accepted.is_empty());
     }
@@ -377,6 +423,17 @@ mod tests {
         ] {
             assert!(!ident.is_yes(&response(status, body)), "{status} {body}");
             assert!(!join.is_yes(&response(status, body)), "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn a_no_about_a_user_counts_as_a_wrong_key_and_what_is_no_decision_does_not() {
+        let join = Question::Join { channel: "chat".into(), users: Vec::new() };
+        for (status, is_decision) in [(200, true), (401, true), (422, true), (204, false), (302, false)] {
+            let status = StatusCode::from_u16(status).unwrap();
+            let error = if is_decision { JoinError::WrongKey(NO) } else { JoinError::Unauthorized(NO) };
+            assert_eq!(ident("ann").no(status), error, "{status}");
+            assert_eq!(join.no(status), JoinError::Unauthorized(NO), "a channel is no secret");
         }
     }
 }

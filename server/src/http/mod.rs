@@ -72,11 +72,13 @@ use crate::metrics::Metrics;
 use crate::namespace::{Namespace, Namespaces};
 use crate::origin::Origins;
 use crate::pages::VisitorKey;
+use crate::protocol::JoinError;
 use crate::shard::Shards;
 use crate::token::TokenSource;
 use admission::Admission;
 pub(crate) use admission::unreserved;
 use assets::Assets;
+use audit::Audit;
 use axum::http::header;
 use axum::http::request::Parts;
 use axum::response::Response;
@@ -219,6 +221,27 @@ impl Http {
     /// The response that refuses it.
     pub fn admit_upgrade(&self, client: IpAddr) -> Result<(), Box<Response>> {
         self.settings.addresses.upgrade(client).map_err(|limit| self.refuse_address(client, limit))
+    }
+
+    /// Counts and logs a join that was rejected over HTTP, and its wrong key, if it had one.
+    ///
+    /// # Errors
+    /// The response to an address that has sent too many wrong keys.
+    pub fn reject_join(
+        &self,
+        namespace: &Namespace,
+        client: IpAddr,
+        error: JoinError,
+    ) -> Result<(), Box<Response>> {
+        self.metrics.rejected_joins.fetch_add(1, Relaxed);
+        tracing::info!(namespace = &*namespace.name, reason = error.as_str(), %client, "join rejected");
+        Audit::log_rejected_key(self, &namespace.name, client, error.as_str());
+        match error {
+            JoinError::WrongKey(_) => {
+                self.settings.addresses.wrong_key(client).map_err(|limit| self.refuse_address(client, limit))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Counts and logs a request that a limit of its address refuses. Returns the response.

@@ -1,6 +1,5 @@
 //! Requests for one room under `/api/<ns>/rooms/<room>/`: which room, and whether the client may read it.
 
-use super::audit::Audit;
 use super::publish::is_application;
 use super::query::percent_decode;
 use super::{Http, PeerAddr, query, reply};
@@ -8,14 +7,11 @@ use crate::authorize::JoinRequest;
 use crate::namespace::Namespace;
 use crate::outcome::Outcome;
 use crate::protocol::JoinError;
-use crate::token::TokenError;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
-use nodevent_protocol::key::Refusal;
 use nodevent_protocol::room;
 use serde_json::Value;
-use std::sync::atomic::Ordering::Relaxed;
 
 /// The path of a request for a room.
 #[derive(Debug, PartialEq, Eq)]
@@ -52,21 +48,18 @@ impl RoomPath {
         let read = self.check_key(namespace, request);
         // Where a room has keys, the application signs one. Some have none, like the streams of Action Cable.
         let read = match read {
-            Err(JoinError::Unauthorized(_)) if is_application(namespace, &request.headers) => Ok(()),
+            Err(JoinError::Unauthorized(_) | JoinError::WrongKey(_))
+                if is_application(namespace, &request.headers) =>
+            {
+                Ok(())
+            }
             read => read,
         };
         read.map_err(|error| {
-            http.metrics.rejected_joins.fetch_add(1, Relaxed);
-            tracing::info!(namespace = &*namespace.name, reason = error.as_str(), %client, "join rejected");
-            Audit::log_rejected_key(http, &namespace.name, client, error.as_str());
-            let wrong_keys = [Refusal::BadKey.as_str(), TokenError::BadSignature.as_str()];
-            if wrong_keys.map(JoinError::Unauthorized).contains(&error)
-                && let Err(limit) = http.settings.addresses.wrong_key(client)
-            {
-                return http.refuse_address(client, limit);
-            }
-            let hint = "send a key for this room, as `?key=…` or `Authorization: Bearer …`";
-            Box::new(reply::error(StatusCode::FORBIDDEN, error.as_str(), hint))
+            http.reject_join(namespace, client, error).err().unwrap_or_else(|| {
+                let hint = "send a key for this room, as `?key=…` or `Authorization: Bearer …`";
+                Box::new(reply::error(StatusCode::FORBIDDEN, error.as_str(), hint))
+            })
         })?;
         // After the key, so that requests without one use up nothing of those with one.
         http.settings.addresses.room_request(client).map_err(|limit| http.refuse_address(client, limit))?;
@@ -90,7 +83,7 @@ impl RoomPath {
             reply_to: None,
         };
         match namespace.authorizers.authorize(&join) {
-            Outcome::Ready(result) => result.map(|_| ()).map_err(JoinError::Unauthorized),
+            Outcome::Ready(result) => result.map(|_| ()),
             Outcome::Pending | Outcome::Overloaded => {
                 Err(JoinError::Unauthorized("This namespace needs a connection"))
             }

@@ -107,8 +107,16 @@ impl Shard {
 
     /// The application has replied to a call, or cannot.
     pub(super) fn on_called(&mut self, reply: CallReply) {
-        let CallReply { reply_to: CallReplyTo { slot, generation, namespace, number, .. }, client, result } = reply;
+        let CallReply { reply_to: CallReplyTo { slot, generation, namespace, number, .. }, client, mut result } =
+            reply;
         self.calls_pending.remove(client);
+        // One that does not fit would close its caller.
+        if self.is_open(slot, generation) {
+            let space = self.settings.send_buffer.saturating_sub(self.waiting(slot));
+            if result.as_ref().is_ok_and(|called| called.is_longer_than(space)) {
+                result = Err(CallError::TooLarge);
+            }
+        }
         self.metrics.count_call(result.as_ref().map_or_else(|error| error.name(), |_| "ok"));
         if !self.is_open(slot, generation) {
             return;

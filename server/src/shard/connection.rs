@@ -22,18 +22,12 @@ use crate::presence::{PresenceError, RoomPresence};
 use crate::protocol::{Core, JoinError, Joined, Millis, Subscribe, TransportKind};
 use crate::token::TokenError;
 use nodevent_protocol::history::Position;
-use nodevent_protocol::key::Refusal;
 use nodevent_protocol::page::PageHash;
 use nodevent_protocol::pages::{PageDigest, Subscription};
 use nodevent_protocol::topic::Topic;
 use nodevent_protocol::websocket::{self, Opcode};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-
-/// The rejections of keys and tokens that no secret has signed.
-fn is_wrong_key(text: &str) -> bool {
-    [Refusal::BadKey.as_str(), TokenError::BadSignature.as_str()].contains(&text)
-}
 
 /// A connection, for its protocol.
 pub(super) struct Connection<'a> {
@@ -72,11 +66,8 @@ impl<'a> Connection<'a> {
 
     /// Counts the wrong key of a rejected join, if it had one.
     fn count_wrong_key(&mut self, error: JoinError) {
-        match error {
-            JoinError::Unauthorized(text) if is_wrong_key(text) && !self.shard.count_wrong_key(self.slot) => {
-                self.close = Some(CloseReason::WrongKeys);
-            }
-            _ => {}
+        if !self.shard.count_rejection(self.slot, error) {
+            self.close = Some(CloseReason::WrongKeys);
         }
     }
 

@@ -74,7 +74,7 @@ impl Shard {
                 let expires_ms = expires_ms.filter(|_| namespaces.get(namespace).ends_expired_memberships);
                 self.join(namespace, Room { name: room, kept, expires_ms }, since, encoding, reply_to)
             }
-            Outcome::Ready(Err(text)) => Err(self.reject_join(slot, namespace, JoinError::Unauthorized(text))),
+            Outcome::Ready(Err(error)) => Err(self.reject_join(slot, namespace, error)),
             Outcome::Pending if self.start_pending(slot, join_id, namespace) => {
                 let (room, kept) = (room.into(), kept.map(|kept| measurable(kept).into()));
                 let join = PendingJoin { namespace, room, kept, since, encoding: Arc::clone(encoding) };
@@ -384,8 +384,9 @@ impl Shard {
                 let room = Room { name: &room, kept: kept.as_deref(), expires_ms: None };
                 self.join(namespace, room, since, &encoding, reply_to)
             }
-            Err(text) => Err(self.reject_join(reply_to.slot, namespace, JoinError::Unauthorized(text))),
+            Err(error) => Err(self.reject_join(reply_to.slot, namespace, error)),
         };
+        let is_guessing = result.is_err_and(|error| !self.count_rejection(reply_to.slot, error));
         let (result, close) = match outcome {
             Ok(Outcome::Pending) => return,
             Ok(Outcome::Overloaded) => return self.close(reply_to.slot, CloseReason::TooManyPendingJoins),
@@ -397,7 +398,7 @@ impl Shard {
         }
         self.with_protocol(reply_to.slot, |protocol, core| {
             protocol.subscribed(SubscribeReply { namespace, room: &room, request: reply_to.request, result }, core);
-            Ok(())
+            if is_guessing { Err(CloseReason::WrongKeys) } else { Ok(()) }
         });
     }
 
@@ -559,7 +560,7 @@ impl Shard {
         let client = self.peer(slot);
         let namespace = &*self.namespaces.get(namespace).name;
         tracing::info!(namespace, reason = error.as_str(), %client, "join rejected");
-        if let JoinError::Unauthorized(reason) = error {
+        if let JoinError::Unauthorized(reason) | JoinError::WrongKey(reason) = error {
             tracing::info!(target: AUDIT, namespace, %client, reason, "audit: key rejected");
         }
         error

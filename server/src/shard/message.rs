@@ -16,7 +16,7 @@ use crate::identity_provider::IdentityReply;
 use crate::mailbox::{MailboxNotice, MailboxReply};
 use crate::pages::{PageNotice, PageReply};
 use crate::presence::PresenceReply;
-use crate::protocol::{Millis, OpenProtocol};
+use crate::protocol::{JoinError, Millis, OpenProtocol};
 use crate::publication::Notice;
 use crate::revocation::Revocation;
 use bytes::Bytes;
@@ -143,8 +143,8 @@ pub enum ToShard {
 pub struct AuthorizeReply {
     /// The join.
     pub reply_to: ReplyTo,
-    /// The decision. The text of a rejection is for the client.
-    pub result: Result<(), &'static str>,
+    /// The decision.
+    pub result: Result<(), JoinError>,
 }
 
 /// How the bodies of a connection on long-polling look. Only its endpoint knows what that means: the shard keeps it,

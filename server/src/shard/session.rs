@@ -18,7 +18,7 @@ use crate::close_reason::{CloseFrame, CloseReason};
 use crate::connect_info::ConnectInfo;
 use crate::connection_id::ConnectionId;
 use crate::encoding::Frame;
-use crate::protocol::{Millis, NEVER, OpenProtocol, Protocol};
+use crate::protocol::{JoinError, Millis, NEVER, OpenProtocol, Protocol};
 use crate::rate_limit::TokenBucket;
 use crate::send_buffer::SendOutcome;
 use nodevent_protocol::websocket;
@@ -108,6 +108,12 @@ impl Shard {
             let client = Client::of(session.info.peer());
             self.roomless.remove(slot, client);
         }
+    }
+
+    /// Counts the wrong key of a rejected join, if it had one. Returns `false` if the connection and its address have sent too
+    /// many.
+    pub(super) fn count_rejection(&mut self, slot: u32, error: JoinError) -> bool {
+        !matches!(error, JoinError::WrongKey(_)) || self.count_wrong_key(slot)
     }
 
     /// Counts a wrong key. Returns `false` if the connection and its address have sent too many.

@@ -82,6 +82,62 @@ fn requests_that_make_the_application_fail_stop_their_sender_only() {
     });
 }
 
+/// As before, from several addresses, whose failures alternate. Some of them get an error, and some no response.
+#[test]
+fn requests_of_four_addresses_that_fail_stop_no_other_address() {
+    attacker::run(async {
+        let failing =
+            Behaviour::If("close", Box::new(Behaviour::Close), Box::new(Behaviour::Respond(500, String::new())));
+        let behaviour = Behaviour::If("poison", Box::new(failing), Box::new(yes("victim")));
+        let application = Application::start(behaviour).await;
+        let process = Process::start(&settings(&application)).await;
+        for failure in ["500", "close"] {
+            for round in 0..4 {
+                for number in 10..14 {
+                    let mut raw = open_from(&process.site, [127, 0, 0, number]).await;
+                    let reply = enter(&mut raw, "/app", &format!("poison-{failure}-{round}-{number}")).await;
+                    assert!(reply.starts_with("44/app,"), "{reply}");
+                }
+            }
+            let mut victim = open_from(&process.site, VICTIM).await;
+            let reply = enter(&mut victim, "/app", &format!("victim-{failure}")).await;
+            assert!(reply.starts_with("40/app,"), "the victim is kept out: {reply}");
+        }
+    });
+}
+
+/// The dialect `turted` asks the application about each `IDENT`. One client sends more than may wait.
+#[test]
+fn users_of_one_client_do_not_keep_others_from_the_application() {
+    attacker::run(async {
+        let slowly = Behaviour::Slowly(SLOW, "{}".to_owned());
+        let behaviour = Behaviour::If("flood", Box::new(slowly), Box::new(yes("victim")));
+        let application = Application::start(behaviour).await;
+        let asked = format!("{{url: \"{}\", timeout: 20s, concurrency: 1, queue: 10}}", application.url);
+        let process = Process::start(&format!(
+            "/nodevent: {{open: true}}\n/t: {{dialect: turted, turted: {{ident: application, application: {asked}}}}}\n"
+        ))
+        .await;
+        let connect = async |address| {
+            let mut raw = open_from(&process.site, address).await;
+            raw.send_text("40/t,").await;
+            assert!(raw.text().await.starts_with("40/t,"));
+            raw
+        };
+        let mut flood = connect([127, 0, 0, 1]).await;
+        for number in 0..30 {
+            flood.send_text(&format!("42/t,[\"IDENT\",{{\"username\":\"flood-{number}\"}}]")).await;
+        }
+        // It learns that nothing was decided, and not that its password was wrong.
+        assert_eq!(flood.text().await, "42/t,[\"ERROR\",\"IDENT failed: Cannot be decided now\"]");
+        let mut victim = connect(VICTIM).await;
+        for _ in 0..3 {
+            victim.send_text("42/t,[\"IDENT\",{\"username\":\"victim\"}]").await;
+            assert_eq!(victim.text().await, "42/t,[\"OK\",{\"username\":\"victim\"}]", "the victim is kept out");
+        }
+    });
+}
+
 /// The application says much about each visitor, and a visitor makes up token after token. What is kept of the decisions has a
 /// limit, and the decision about another one is still used again.
 #[test]

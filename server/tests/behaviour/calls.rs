@@ -327,6 +327,54 @@ async fn a_call_without_a_usable_response_has_a_named_error() {
 }
 
 #[tokio::test]
+async fn a_response_whose_json_exceeds_the_send_buffer_has_an_error_and_closes_no_connection() {
+    // Each character of the body has six in JSON.
+    let application = Application::start(response(200, "", &"\u{1}".repeat(200_000))).await;
+    let calls = calls(&base(&application), "");
+    let server =
+        TestServer::start(&format!("limits: {{send_buffer: 1MB}}\n/nodevent: {{open: true, {calls}}}\n")).await;
+    for transport in [Transport::WebSocket, Transport::Polling] {
+        application.set(response(200, "", &"\u{1}".repeat(200_000)));
+        let mut browser = Browser::connect(&server, "/nodevent", transport).await;
+        for _ in 0..3 {
+            let ack = browser.call("call", &[json!({"method": "GET", "path": "/"})]).await;
+            assert_eq!(ack, json!(["response too large", {"status": 502}]));
+        }
+        // One that fits is passed on.
+        let body = "\u{1}".repeat(100_000);
+        application.set(response(200, "", &body));
+        let ack = browser.call("call", &[json!({"method": "GET", "path": "/"})]).await;
+        assert_eq!(ack[1]["body"], body);
+    }
+    assert!(server.metric(&result("too_large")).await >= 6);
+}
+
+#[tokio::test]
+async fn interim_responses_without_end_are_an_error_and_few_are_not() {
+    let hint = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n";
+    let last = "HTTP/1.1 200 X\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+    let application = Application::start(Behaviour::Raw(format!("{}{last}", hint.repeat(20)))).await;
+    let server = server(&application, "").await;
+    let mut browser = Browser::connect(&server, "/nodevent", Transport::WebSocket).await;
+    let call = [json!({"method": "GET", "path": "/"})];
+    assert_eq!(browser.call("call", &call).await[1]["body"], "ok");
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let serving = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = [0; 4096];
+        let _ = tokio::io::AsyncReadExt::read(&mut stream, &mut request).await;
+        while tokio::io::AsyncWriteExt::write_all(&mut stream, hint.repeat(100).as_bytes()).await.is_ok() {}
+    });
+    // Long before the call times out.
+    let server = server_at(&url, ", timeout: 10m").await;
+    let mut browser = Browser::connect(&server, "/nodevent", Transport::WebSocket).await;
+    assert_eq!(browser.call("call", &call).await, json!(["application unavailable", {"status": 502}]));
+    in_time("the server closes the connection", serving).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_response_that_is_not_text_has_an_error_of_its_own() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

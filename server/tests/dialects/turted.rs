@@ -451,6 +451,49 @@ async fn a_password_or_a_token_opens_a_user_and_a_user_may_join() {
 }
 
 #[tokio::test]
+async fn a_connection_that_guesses_users_is_closed_and_a_right_one_is_accepted() {
+    let application = Application::start(Behaviour::Respond(403, String::new())).await;
+    let limits = "limits: {wrong_keys_per_second_per_address: 1}\n";
+    for turted in [
+        format!("ident: password, ident_password: {PASSWORD}"),
+        "ident: token, token_prefix: qwer, token_suffix: asdf".to_owned(),
+        format!("ident: application, application: {{url: \"{}\"}}", application.url),
+    ] {
+        let server = TestServer::start(&format!("{limits}{}", configuration(&turted, ""))).await;
+        let mut page = Page::open(&server).await;
+        let mut guesses = 0;
+        let (code, reason) = loop {
+            assert!(guesses < 200, "{turted}: {guesses} guesses");
+            let guess = format!("guess-{guesses}");
+            page.send("IDENT", json!({"username": "ann", "password": guess, "token": guess})).await;
+            match in_time("an event", page.0.next_packet()).await {
+                Some(packet) => assert_eq!(packet.value(), json!(["ERROR", "IDENT not verified"])),
+                None => break page.0.ended().await.expect("a close frame"),
+            }
+            guesses += 1;
+        };
+        assert_eq!((code, &*reason), (1008, "too many wrong keys"), "{turted}");
+        assert!(guesses >= 20, "{turted}: a page with an old password goes on, {guesses}");
+        server.metric_is("nodevent_disconnects_total{reason=\"wrong_keys\"}", 1).await;
+        // The same address.
+        application.set(yes("UserName"));
+        let mut page = Page::open(&server).await;
+        let token = "4111869600c9b953ea9c5558158b6aa6";
+        page.send("IDENT", json!({"username": "UserName", "password": PASSWORD, "token": token})).await;
+        page.receives("OK", json!({"username": "UserName"})).await;
+        server.stop().await;
+    }
+    // Where no user is accepted there is nothing to guess.
+    let server = TestServer::start(&format!("{limits}/: {{dialect: turted}}\n")).await;
+    let mut page = Page::open(&server).await;
+    for _ in 0..40 {
+        page.send("IDENT", json!({"username": "ann"})).await;
+        page.receives("ERROR", json!("IDENT not verified")).await;
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn the_application_decides_about_users_and_channels() {
     // T-04, T-42
     let application = Application::knows("ann").await;

@@ -7,6 +7,8 @@ use crate::support::keys::{LATER, key};
 use crate::support::raw::{End, Raw, handshake, handshake_request};
 use crate::support::wait::until;
 use crate::support::{Request, Response, Site};
+use nodevent_protocol::action_cable::signed_name;
+use nodevent_protocol::key::Secret;
 use serde_json::json;
 use std::net::SocketAddr;
 use tokio::io::AsyncWriteExt as _;
@@ -135,6 +137,25 @@ async fn after_wrong_keys() -> ServerWithBystander {
     let response = server.get(&wrong).await;
     assert_refused(&server, &response, "wrong_keys", "wrong_keys_per_second_per_address").await;
     server
+}
+
+#[tokio::test]
+async fn forged_names_of_event_streams_are_wrong_keys() {
+    let settings = "log: {audit: true}\nlimits: {wrong_keys_per_second_per_address: 1}\n/nodevent: {open: true}\n\
+        /cable: {protocol: action_cable, action_cable: {signed_stream_key: a-key-of-more-than-sixteen-bytes}}\n";
+    let mut server = ServerWithBystander::start(settings).await;
+    let forged = signed_name::sign("posts", &Secret::new("another key").unwrap());
+    let get = |name: &str| {
+        Request::get(&format!("/cable?signed_stream_name={name}")).header("Accept", "text/event-stream")
+    };
+    assert_eq!(server.send(&get(&forged)).await.status, 403);
+    let line = server.logs("audit: key rejected").await;
+    assert!(line.contains("client=127.0.0.1") && line.contains("Bad key"), "{line}");
+    until("the rate is reached", async || server.send(&get(&forged)).await.status == 429).await;
+    let response = server.send(&get(&forged)).await;
+    assert_refused(&server, &response, "wrong_keys", "wrong_keys_per_second_per_address").await;
+    assert_eq!(send_from(&server, [127, 0, 0, 2], &get(&forged)).await.status, 403, "another address");
+    server.bystander_is_unaffected().await;
 }
 
 #[tokio::test]

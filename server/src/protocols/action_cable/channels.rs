@@ -427,7 +427,7 @@ impl ActionCable {
             Run::Connect | Run::Subscribe { .. } if has_failed => self.on_failed(&kind, core),
             Run::Connect => self.on_connected(reply, core),
             Run::Subscribe { ref identifier, .. } if reply.status == Status::Rejected => {
-                core.reject_join(self.site.id, JoinError::Unauthorized("Rejected by the channel"));
+                core.reject_join(self.site.id, JoinError::WrongKey("Rejected by the channel"));
                 core.send_text(&frame::reject_subscription(&identifier.json));
                 self.expect_subscription(core);
             }

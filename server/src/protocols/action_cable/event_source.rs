@@ -13,7 +13,7 @@ use crate::close_reason::CloseReason;
 use crate::connect_info::ConnectInfo;
 use crate::encoding::{Encoding, Frame};
 use crate::history::{RequestId, Since};
-use crate::http::{Http, event_stream, query, reply};
+use crate::http::{Http, PeerAddr, event_stream, query, reply};
 use crate::outcome::Outcome;
 use crate::protocol::{Core, Joined, Message, Millis, NEVER, Protocol, Subscribe, SubscribeReply};
 use axum::http::request::Parts;
@@ -68,6 +68,9 @@ pub(super) async fn respond(http: &Http, site: &Arc<Site>, request: &Parts, info
     let Found { stream, .. } = match site.streams.verify(&token, now_ms()) {
         Ok(found) => found,
         Err(error) => {
+            if let Err(response) = http.reject_join(namespace, PeerAddr::of(&request.extensions), error) {
+                return *response;
+            }
             let hint = "send the name that the application has signed as `signed_stream_name`";
             return reply::error(StatusCode::FORBIDDEN, error.as_str(), hint);
         }

@@ -78,7 +78,7 @@ impl Streams {
 /// Why a name is rejected, for the log. A forged one counts as a wrong key.
 fn reason(error: SignedNameError) -> JoinError {
     JoinError::Unauthorized(match error {
-        SignedNameError::BadSignature => Refusal::BadKey.as_str(),
+        SignedNameError::BadSignature => return JoinError::WrongKey(Refusal::BadKey.as_str()),
         SignedNameError::Expired => Refusal::TimeHasPassed.as_str(),
         SignedNameError::OtherPurpose => "Stream name is signed for another purpose",
         _ => "Malformed stream name",
@@ -129,6 +129,6 @@ mod tests {
     #[test]
     fn a_forged_name_counts_as_a_wrong_key() {
         let forged = signed_name::sign("posts", &Secret::new("other").unwrap());
-        assert_eq!(streams(true).find(&turbo(&forged), 0), Err(JoinError::Unauthorized("Bad key")));
+        assert_eq!(streams(true).find(&turbo(&forged), 0), Err(JoinError::WrongKey("Bad key")));
     }
 }

@@ -258,8 +258,9 @@ fn mailbox_hint(error: MailboxError) -> &'static str {
 fn hint(error: JoinError) -> &'static str {
     match error {
         JoinError::BadRoom => plain::CommandError::BadRoom.hint(),
-        JoinError::Unauthorized(_) => "send a valid key for this room as `key`",
+        JoinError::Unauthorized(_) | JoinError::WrongKey(_) => "send a valid key for this room as `key`",
         JoinError::TooManyRooms => "leave rooms, or raise `limits: max_rooms_per_connection`",
+        JoinError::Undecided => "retry later",
         JoinError::TooManyJoins => "retry later, or raise `limits: joins_per_second`",
     }
 }

@@ -56,7 +56,11 @@ impl Turted {
         let Some(value) = username.value().or_else(|| user.value()).filter(|value| *value != "") else { return };
         let Some((name, request)) = name_of(&value) else { return refuse(operations, NOT_VERIFIED) };
         let Some(credential) = self.credential_of_ident(&name, data) else {
-            operations.reject_join(JoinError::Unauthorized(NOT_VERIFIED));
+            operations.reject_join(match self.settings.ident {
+                // There is nothing to guess.
+                Ident::Closed => JoinError::Unauthorized(NOT_VERIFIED),
+                _ => JoinError::WrongKey(NOT_VERIFIED),
+            });
             return refuse(operations, NOT_VERIFIED);
         };
         let topic = topic::of_user(&name);
@@ -224,14 +228,14 @@ fn on_identified(operations: &mut dyn Operations, username: Value, result: Resul
 fn on_joined(operations: &mut dyn Operations, channel: &str, result: Result<(), JoinError>) {
     match result {
         Ok(()) => emit(operations, "OK", &json!({"channel": channel})),
-        Err(JoinError::Unauthorized(_)) => refuse(operations, NOT_ALLOWED),
+        Err(JoinError::Unauthorized(_) | JoinError::WrongKey(_)) => refuse(operations, NOT_ALLOWED),
         Err(error) => refuse(operations, &format!("JOIN failed: {error}")),
     }
 }
 
 fn ident_error(error: JoinError) -> String {
     match error {
-        JoinError::Unauthorized(_) => NOT_VERIFIED.to_owned(),
+        JoinError::Unauthorized(_) | JoinError::WrongKey(_) => NOT_VERIFIED.to_owned(),
         error => format!("IDENT failed: {error}"),
     }
 }
