@@ -9,8 +9,8 @@ use crate::outcome::Outcome;
 use std::fmt;
 use std::net::IpAddr;
 
-/// What the message of a response has besides its headers and its body, at most: the fields, the call's number or id, the name
-/// of the namespace, and the head of a frame. Bytes.
+/// What the message of a response has besides its headers and its body, at most: the fields, the call's number or id, the
+/// name of the namespace, and the head of a frame. Bytes.
 const MAX_WRAPPING: usize = 1024;
 
 /// Sends the calls of one namespace to its application.

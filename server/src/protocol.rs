@@ -100,6 +100,11 @@ pub trait Protocol: fmt::Debug + Send {
         Ok(())
     }
 
+    /// Whether the client receives responses to its calls as they are.
+    fn passes_responses_on(&self) -> bool {
+        true
+    }
+
     /// The reply to a [`Core::call`], with its number.
     fn called(&mut self, namespace: u16, number: u64, result: &CallResult, core: &mut dyn Core) {
         let _ = (namespace, number, result, core);

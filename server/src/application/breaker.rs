@@ -1,9 +1,9 @@
 //! The circuit breakers: after several failures in succession they reject requests for a while, then let one through.
 //!
-//! Each client has one, and one is for all of them. What a client sends may be the reason why the application fails, and then
-//! only that client has to wait. So the one for all opens only while the application responds to no client: requests of many clients
-//! got no response, and for a while none of any client did. Clients whose requests have failed cannot keep it open: whether it
-//! closes is decided by the requests of others.
+//! Each client has one, and one is for all of them. What a client sends may be the reason why the application fails, and
+//! then only that client has to wait. So the one for all opens only while the application responds to no client: requests
+//! of many clients got no response, and for a while none of any client did. Clients whose requests have failed cannot keep
+//! it open: whether it closes is decided by the requests of others.
 //!
 //! Decides only; [`super::client`] counts and logs what it decides.
 

@@ -8,6 +8,7 @@ use crate::client::Client;
 use crate::connect_info::ConnectInfo;
 use crate::origin::Origins;
 use crate::outcome::Outcome;
+use crate::protocol::Protocol;
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -111,7 +112,10 @@ impl Shard {
             reply;
         self.calls_pending.remove(client);
         // One that does not fit would close its caller.
-        if self.is_open(slot, generation) {
+        let passes_on = |protocol: &dyn Protocol| protocol.passes_responses_on();
+        if self.is_open(slot, generation)
+            && self.session_mut(slot).and_then(|session| session.protocol.as_deref()).is_some_and(passes_on)
+        {
             let space = self.settings.send_buffer.saturating_sub(self.waiting(slot));
             if result.as_ref().is_ok_and(|called| called.is_longer_than(space)) {
                 result = Err(CallError::TooLarge);

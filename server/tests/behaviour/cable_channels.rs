@@ -166,6 +166,27 @@ async fn a_channel_starts_and_stops_streams_transmits_and_keeps_its_state() {
 }
 
 #[tokio::test]
+async fn a_connection_that_guesses_channels_is_closed() {
+    let application = Application::start(on("subscribe", reply(&json!({"status": "rejected"})), welcoming())).await;
+    let configuration = configuration(&application, "", "");
+    let limits = "limits: {wrong_keys_per_second_per_address: 1, ";
+    let server = TestServer::start(&configuration.replace("limits: {", limits)).await;
+    server.ready().await;
+    let mut client = Cable::rails(&server).await;
+    for number in 0..20 {
+        assert_eq!(client.call("subscribe", &chat(number)).await, rejected(&chat(number)));
+    }
+    let mut number = 20;
+    until("the connection is closed", async || {
+        number += 1;
+        client.send(&command("subscribe", &chat(number))).await;
+        client.next().await["type"] == "disconnect"
+    })
+    .await;
+    server.metric_is("nodevent_disconnects_total{reason=\"wrong_keys\"}", 1).await;
+}
+
+#[tokio::test]
 async fn a_channel_that_rejects_ends_its_subscription() {
     let application = Application::start(on("subscribe", reply(&json!({"status": "rejected"})), welcoming())).await;
     let server = start(&application).await;

@@ -685,6 +685,10 @@ impl Protocol for ActionCable {
         Ok(())
     }
 
+    fn passes_responses_on(&self) -> bool {
+        false
+    }
+
     fn called(&mut self, _namespace: u16, number: u64, result: &CallResult, core: &mut dyn Core) {
         self.on_command_called(number, result, core);
     }
