@@ -11,6 +11,7 @@
 pub mod command;
 pub mod frame;
 pub mod identifier;
+pub mod marker;
 pub mod refresh;
 pub mod signed_name;
 pub mod stored;

@@ -7,7 +7,8 @@ use crate::capability::{Engines, Publisher};
 use crate::config::history::History;
 use crate::config::redis::Redis;
 use crate::engine::Fanout;
-use crate::engine::redis::tap::{self, TappedMessage};
+use crate::engine::redis::tap::{self, TapSettings, TappedMessage};
+use nodevent_protocol::key::Secret;
 use nodevent_protocol::publication::{InvalidPublication, parse};
 use nodevent_protocol::{room, targets};
 use serde_json::Value;
@@ -28,6 +29,8 @@ pub(super) struct TapPublisher {
     pub(super) namespace: u16,
     pub(super) fanout: Fanout,
     pub(super) history: History,
+    /// The keys that sign names of streams.
+    pub(super) keys: Vec<Secret>,
     /// The largest message. Bytes.
     pub(super) max_size: usize,
 }
@@ -37,7 +40,12 @@ pub(super) struct TapPublisher {
 impl TapPublisher {
     /// Starts to publish the messages in the channels that begin with a prefix.
     pub(super) fn start(self, redis: &Redis, channel_prefix: &str) -> Result<(), String> {
-        let mut messages = tap::listen(redis, channel_prefix, self.fanout.shared_metrics())?;
+        let settings = TapSettings {
+            channel_prefix: channel_prefix.to_owned(),
+            keys: self.keys.clone(),
+            max_size: self.max_size,
+        };
+        let mut messages = tap::listen(redis, settings, self.fanout.shared_metrics())?;
         tokio::spawn(async move {
             while let Some(message) = messages.recv().await {
                 self.publish(message).await;
@@ -48,11 +56,6 @@ impl TapPublisher {
 
     async fn publish(&self, TappedMessage { stream, bytes, id }: TappedMessage) {
         if stream.starts_with(INTERNAL) {
-            return;
-        }
-        if bytes.len() > self.max_size {
-            self.fanout.metrics().count_oversized_publish();
-            tracing::warn!(namespace = self.fanout.name(), "message of Action Cable skipped: it is too large");
             return;
         }
         let text = match publication(&stream, &bytes) {

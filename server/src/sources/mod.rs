@@ -54,13 +54,14 @@ pub fn start(
     metrics: &Arc<Metrics>,
     fanout: impl Fn(u16) -> Fanout,
 ) -> Result<(), (String, String)> {
+    let max_size = config.limits.max_publish_size;
     for (id, namespace) in config.namespaces.iter().enumerate() {
         let id = id as u16;
         let failed = |error| (namespace.name.clone(), error);
         if let Some(notifications) = &namespace.notifications {
             let sources = &notifications.sources;
             if let Some(redis) = &sources.redis {
-                redis::start_notifications(redis, &notifications.channels, fanout(id)).map_err(failed)?;
+                redis::start_notifications(redis, &notifications.channels, max_size, fanout(id)).map_err(failed)?;
             }
             let sink = |channel: &str| Sink {
                 engines: Arc::clone(engines),
@@ -81,7 +82,8 @@ pub fn start(
                 namespace: id,
                 fanout: fanout(id),
                 history: namespace.history.clone(),
-                max_size: config.limits.max_publish_size,
+                keys: namespace.action_cable.as_ref().map(|cable| cable.keys.clone()).unwrap_or_default(),
+                max_size,
             };
             publisher.start(redis, &tap.channel_prefix).map_err(failed)?;
         }
@@ -89,7 +91,7 @@ pub fn start(
         if let (Some(push), Some(redis)) = (push, &namespace.redis)
             && let Some(channel) = &push.redis_channel
         {
-            redis::start_pushes(redis, channel, push.password.clone(), fanout(id)).map_err(failed)?;
+            redis::start_pushes(redis, channel, push.password.clone(), max_size, fanout(id)).map_err(failed)?;
         }
     }
     Ok(())

@@ -10,9 +10,14 @@ use nodevent_protocol::notifications;
 use nodevent_protocol::targets::{self, Published};
 use nodevent_protocol::turted::Push;
 
-/// Starts to deliver the texts of the channels with these names.
-pub(super) fn start_notifications(redis: &Redis, all: &[String], fanout: Fanout) -> Result<(), String> {
-    let mut messages = channels::listen(redis, all.to_vec(), "notifications", fanout.shared_metrics())?;
+/// Starts to deliver the texts of the channels with these names. `max_size` is that of a message, in bytes.
+pub(super) fn start_notifications(
+    redis: &Redis,
+    all: &[String],
+    max_size: usize,
+    fanout: Fanout,
+) -> Result<(), String> {
+    let mut messages = channels::listen(redis, all.to_vec(), "notifications", max_size, fanout.shared_metrics())?;
     tokio::spawn(async move {
         while let Some(ChannelMessage { channel, bytes }) = messages.recv().await {
             let text = notifications::publication(&channel, &String::from_utf8_lossy(&bytes));
@@ -25,8 +30,15 @@ pub(super) fn start_notifications(redis: &Redis, all: &[String], fanout: Fanout)
 }
 
 /// Starts to deliver the pushes in a channel. Each needs the password.
-pub(super) fn start_pushes(redis: &Redis, channel: &str, password: Secret, fanout: Fanout) -> Result<(), String> {
-    let mut messages = channels::listen(redis, vec![channel.to_owned()], "pushes", fanout.shared_metrics())?;
+pub(super) fn start_pushes(
+    redis: &Redis,
+    channel: &str,
+    password: Secret,
+    max_size: usize,
+    fanout: Fanout,
+) -> Result<(), String> {
+    let mut messages =
+        channels::listen(redis, vec![channel.to_owned()], "pushes", max_size, fanout.shared_metrics())?;
     tokio::spawn(async move {
         while let Some(ChannelMessage { bytes, .. }) = messages.recv().await {
             match publication_of(&bytes, &password) {

@@ -738,6 +738,42 @@ async fn the_channels_of_the_stock_adapter_are_a_source() {
     }
 }
 
+/// A marker of a server with the key of the tests.
+fn marker(number: u128) -> String {
+    nodevent_protocol::action_cable::marker::marker(number, "app_test", &[Secret::new(STREAM_KEY).unwrap()])
+}
+
+/// Weakness 7: a program that may only publish in the channels made all messages repetitions of earlier ones, or stopped
+/// the numbering.
+#[tokio::test]
+async fn a_program_that_publishes_markers_silences_no_message() {
+    let redis = RedisServer::start().await;
+    let server =
+        start(&cable("", &format!(", tap: {{redis: \"{}\", channel_prefix: app_test}}", redis.url()))).await;
+    let mut rails = Cable::rails(&server).await;
+    rails.subscribe(&turbo("posts")).await;
+    let channel = "app_test:nodevent/marker";
+    until("the tap is subscribed", async || redis.publish(channel, marker(1)).await == 1).await;
+    for marker in ["x".to_owned(), "y".repeat(65), marker(1), format!("{:032x}", 7)] {
+        for number in 0..20 {
+            redis.publish(channel, &marker).await;
+            broadcast(&redis, "posts", number).await;
+        }
+        // Equal messages too.
+        for _ in 0..5 {
+            redis.publish(channel, &marker).await;
+            broadcast(&redis, "posts", "equal").await;
+        }
+        for number in 0..20 {
+            assert_eq!(rails.next().await, message(&turbo("posts"), number), "{marker}");
+        }
+        for _ in 0..5 {
+            assert_eq!(rails.next().await, message(&turbo("posts"), "equal"), "{marker}");
+        }
+    }
+    rails.receives_nothing_else().await;
+}
+
 #[tokio::test]
 async fn two_servers_that_tap_the_stock_adapter_publish_each_message_once() {
     let mut redis = RedisServer::start().await;
@@ -753,7 +789,7 @@ async fn two_servers_that_tap_the_stock_adapter_publish_each_message_once() {
             clients.push(client);
         }
         // Both taps are subscribed, and count from this marker on. So both publish each message, with the same id.
-        let marker = format!("marker of the test {round}");
+        let marker = marker(round);
         until("both taps are subscribed", async || redis.publish("app_test:nodevent/marker", &marker).await == 2)
             .await;
         for number in 0..50 {

@@ -5,6 +5,7 @@
 //! history. While Redis is unavailable nothing arrives, which is logged.
 
 use super::client;
+use super::waiting::{self, Message, Receiver, Sender};
 use crate::config::redis::Redis as RedisConfig;
 use crate::metrics::Metrics;
 use fred::clients::SubscriberClient;
@@ -13,10 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::mpsc;
 
-/// Messages that wait for their delivery.
-const MAX_WAITING: usize = 1024;
 /// Interval at which it is checked whether Redis is available.
 const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -29,7 +27,20 @@ pub struct ChannelMessage {
     pub bytes: Vec<u8>,
 }
 
+// === impl ChannelMessage ===
+
+impl Message for ChannelMessage {
+    fn channel(&self) -> &str {
+        &self.channel
+    }
+
+    fn size(&self) -> usize {
+        2 * self.channel.len() + self.bytes.len()
+    }
+}
+
 /// Subscribes to channels, and again after each lost connection, until the receiver is dropped. `purpose` is for the log.
+/// Messages of more than `max_size` bytes are skipped and counted.
 ///
 /// # Errors
 /// Returns a message if the settings of Redis cannot be used.
@@ -37,14 +48,15 @@ pub fn listen(
     redis: &RedisConfig,
     channels: Vec<String>,
     purpose: &'static str,
+    max_size: usize,
     metrics: Arc<Metrics>,
-) -> Result<mpsc::Receiver<ChannelMessage>, String> {
+) -> Result<Receiver<ChannelMessage>, String> {
     let subscriber = client::builder(redis)?.build_subscriber_client().map_err(|error| error.to_string())?;
-    let (sender, receiver) = mpsc::channel(MAX_WAITING);
+    let (sender, receiver) = waiting::channel();
     let address = redis.to_string();
     let supervisor = tokio::spawn(client::supervise_client(subscriber.clone(), address.clone()));
     tokio::spawn(async move {
-        receive(&subscriber, &channels, purpose, &address, &metrics, &sender).await;
+        receive(&subscriber, &channels, purpose, max_size, &address, &metrics, &sender).await;
         supervisor.abort();
         let _ = subscriber.quit().await;
     });
@@ -55,9 +67,10 @@ async fn receive(
     subscriber: &SubscriberClient,
     channels: &[String],
     purpose: &'static str,
+    max_size: usize,
     address: &str,
     metrics: &Metrics,
-    sender: &mpsc::Sender<ChannelMessage>,
+    sender: &Sender<ChannelMessage>,
 ) {
     let mut connected = subscriber.reconnect_rx();
     let mut messages = subscriber.message_rx();
@@ -78,11 +91,13 @@ async fn receive(
             },
             message = messages.recv() => match message {
                 Ok(message) => {
-                    let bytes = message.value.as_bytes().unwrap_or_default().to_vec();
-                    let message = ChannelMessage { channel: message.channel.to_string(), bytes };
-                    if sender.send(message).await.is_err() {
-                        return;
+                    let bytes = message.value.as_bytes().unwrap_or_default();
+                    if bytes.len() > max_size {
+                        metrics.count_oversized_publish();
+                        tracing::warn!(redis = address, purpose, max_size, "message skipped: it is too large");
+                        continue;
                     }
+                    sender.send(ChannelMessage { channel: message.channel.to_string(), bytes: bytes.to_vec() });
                 }
                 Err(RecvError::Lagged(count)) => {
                     metrics.engine_lagged_messages.fetch_add(count, Relaxed);
@@ -95,6 +110,11 @@ async fn receive(
                 let is_down = std::mem::replace(&mut was_checked, true) && !subscriber.is_connected();
                 if is_down && std::mem::replace(&mut is_available, false) {
                     tracing::warn!(redis = address, purpose, "Redis is unavailable; reconnecting");
+                }
+                let count = sender.take_dropped();
+                if count > 0 {
+                    metrics.engine_lagged_messages.fetch_add(count, Relaxed);
+                    tracing::warn!(redis = address, purpose, count, "messages were dropped: too much waits for delivery");
                 }
                 if sender.is_closed() {
                     return;

@@ -42,6 +42,7 @@ mod subscription;
 pub mod tap;
 mod unique_queue;
 mod user_connections;
+mod waiting;
 
 pub use diagnose::{RedisDiagnosis, diagnose};
 pub use notify::{NotifyError, notify};

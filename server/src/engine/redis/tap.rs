@@ -1,32 +1,40 @@
 //! The channels of another program, one for each stream: what the stock Redis adapter of Action Cable publishes.
 //!
 //! Every server of a namespace receives all messages, and gives each an id that is the same on all of them: the last
-//! *marker* and the number of messages since. Redis sends what is published in one order to all subscribers, so servers
-//! that have seen the same marker count alike. A server publishes a marker when it has subscribed, also again after a
-//! lost connection, or when it was behind. Before the next marker arrives it does not know the id of a message, and
-//! leaves it to the others.
+//! *marker* and the number of messages since. Redis sends what is published in one order to all subscribers, so servers that
+//! have seen the same marker count alike. A server publishes a marker when it has subscribed, also again after a lost
+//! connection, or when it was behind. Before the next marker arrives it does not know the id of a message, and leaves it to
+//! the others.
+//!
+//! Other programs may publish in the channels too. So a marker is signed ([`marker`]), one that was seen before is ignored,
+//! and the id of a message has a hash of it: no marker makes a message the repetition of a different one.
 //!
 //! While Redis is unavailable nothing arrives, which is logged.
 
 use super::client;
+use super::waiting::{self, Message, Receiver, Sender};
 use crate::config::redis::Redis as RedisConfig;
 use crate::metrics::Metrics;
 use fred::clients::{Client, SubscriberClient};
 use fred::interfaces::{ClientLike as _, EventInterface as _, PubsubInterface as _};
+use nodevent_protocol::action_cable::marker;
+use nodevent_protocol::key::Secret;
+use sha2::{Digest as _, Sha256};
+use std::collections::{HashSet, VecDeque};
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::mpsc;
 
-/// Messages that wait to be published.
-const MAX_WAITING: usize = 1024;
 /// Interval at which it is checked whether Redis is available, and whether a marker has arrived.
 const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// The stream of markers.
 const MARKERS: &str = "nodevent/marker";
-/// The longest marker. Bytes.
-const MAX_MARKER: usize = 64;
+/// Markers that are remembered. Servers publish one when they connect.
+const MAX_SEEN: usize = 16_384;
+/// Bytes of the hash in an id.
+const HASH_BYTES: usize = 16;
 
 /// A message in one of the channels.
 #[derive(Debug)]
@@ -39,11 +47,32 @@ pub struct TappedMessage {
     pub id: String,
 }
 
+/// What markers are made of, and how large messages may be.
+#[derive(Debug)]
+pub struct TapSettings {
+    /// What all channels begin with, before a colon.
+    pub channel_prefix: String,
+    /// The keys that sign names of streams, and markers.
+    pub keys: Vec<Secret>,
+    /// The largest message. Bytes.
+    pub max_size: usize,
+}
+
 /// Where this server is in the sequence of messages.
 #[derive(Debug, Default)]
 struct Sequence {
     /// The last marker, and the number of messages since. `None`: there was none since messages may have been lost.
-    since: Option<(String, u64)>,
+    since: Option<(u128, u64)>,
+    /// The markers before, in their order.
+    seen: HashSet<u128>,
+    order: VecDeque<u128>,
+}
+
+/// The place of a message in the sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    marker: u128,
+    count: u64,
 }
 
 /// Subscribes to the channels that begin with a prefix and a colon, and again after each lost connection, until the
@@ -53,18 +82,19 @@ struct Sequence {
 /// Returns a message if the settings of Redis cannot be used.
 pub fn listen(
     redis: &RedisConfig,
-    channel_prefix: &str,
+    settings: TapSettings,
     metrics: Arc<Metrics>,
-) -> Result<mpsc::Receiver<TappedMessage>, String> {
+) -> Result<Receiver<TappedMessage>, String> {
     let subscriber = client::builder(redis)?.build_subscriber_client().map_err(|error| error.to_string())?;
     let publisher = client::builder(redis)?.build().map_err(|error| error.to_string())?;
-    let (sender, receiver) = mpsc::channel(MAX_WAITING);
+    let (sender, receiver) = waiting::channel();
     let address = redis.to_string();
     let supervisors = [
         tokio::spawn(client::supervise_client(subscriber.clone(), address.clone())),
         tokio::spawn(client::supervise_client(publisher.clone(), address.clone())),
     ];
-    let tap = Tap { subscriber, publisher, prefix: format!("{channel_prefix}:"), address, metrics };
+    let prefix = format!("{}:", settings.channel_prefix);
+    let tap = Tap { subscriber, publisher, prefix, settings, address, metrics };
     tokio::spawn(async move {
         tap.run(&sender).await;
         supervisors.iter().for_each(tokio::task::JoinHandle::abort);
@@ -79,19 +109,32 @@ struct Tap {
     publisher: Client,
     /// What all channels begin with.
     prefix: String,
+    settings: TapSettings,
     address: String,
     metrics: Arc<Metrics>,
+}
+
+// === impl TappedMessage ===
+
+impl Message for TappedMessage {
+    fn channel(&self) -> &str {
+        &self.stream
+    }
+
+    fn size(&self) -> usize {
+        2 * self.stream.len() + self.bytes.len() + self.id.len()
+    }
 }
 
 // === impl Tap ===
 
 impl Tap {
-    async fn run(&self, sender: &mpsc::Sender<TappedMessage>) {
+    async fn run(&self, sender: &Sender<TappedMessage>) {
         let mut connected = self.subscriber.reconnect_rx();
         let mut messages = self.subscriber.message_rx();
         let mut checks = tokio::time::interval(CHECK_INTERVAL);
         let (mut is_available, mut was_checked, mut is_subscribed) = (true, false, false);
-        let mut sequence = Sequence::default();
+        let (mut sequence, mut ignored_markers) = (Sequence::default(), 0_u64);
         let address = &*self.address;
         loop {
             tokio::select! {
@@ -109,11 +152,22 @@ impl Tap {
                     Ok(message) => {
                         let Some(stream) = message.channel.strip_prefix(&*self.prefix) else { continue };
                         let bytes = message.value.as_bytes().unwrap_or_default();
-                        let Some(id) = sequence.next(stream, bytes) else { continue };
-                        let message = TappedMessage { stream: stream.to_owned(), bytes: bytes.to_vec(), id };
-                        if sender.send(message).await.is_err() {
-                            return;
+                        if stream == MARKERS {
+                            let number = marker::verify(bytes, &self.settings.channel_prefix, &self.settings.keys);
+                            let is_new = number.is_some_and(|number| sequence.on_marker(number));
+                            ignored_markers += u64::from(!is_new);
+                            continue;
                         }
+                        // All servers count it, whatever its size.
+                        let Some(place) = sequence.next() else { continue };
+                        if bytes.len() > self.settings.max_size {
+                            self.metrics.count_oversized_publish();
+                            let max_size = self.settings.max_size;
+                            tracing::warn!(redis = address, max_size, "message of Action Cable skipped: it is too large");
+                            continue;
+                        }
+                        let (stream, bytes, id) = (stream.to_owned(), bytes.to_vec(), place.id(stream, bytes));
+                        sender.send(TappedMessage { stream, bytes, id });
                     }
                     Err(RecvError::Lagged(count)) => {
                         sequence.lost();
@@ -131,6 +185,20 @@ impl Tap {
                     }
                     if is_subscribed && !is_down && !sequence.is_known() {
                         self.publish_marker().await;
+                    }
+                    let count = sender.take_dropped();
+                    if count > 0 {
+                        self.metrics.engine_lagged_messages.fetch_add(count, Relaxed);
+                        tracing::warn!(
+                            redis = address,
+                            count,
+                            "messages of Action Cable were dropped: too much waits for the engine"
+                        );
+                    }
+                    let markers = std::mem::take(&mut ignored_markers);
+                    if markers > 0 {
+                        let hint = "another program publishes in the channels, or another server has another key";
+                        tracing::warn!(redis = address, markers, "markers of Action Cable ignored: {hint}");
                     }
                     if sender.is_closed() {
                         return;
@@ -158,7 +226,8 @@ impl Tap {
 
     /// Publishes a marker, which this server receives too. If that fails, the next check repeats it.
     async fn publish_marker(&self) {
-        let (channel, marker) = (format!("{}{MARKERS}", self.prefix), format!("{:032x}", rand::random::<u128>()));
+        let channel = format!("{}{MARKERS}", self.prefix);
+        let marker = marker::marker(rand::random(), &self.settings.channel_prefix, &self.settings.keys);
         if !self.publisher.is_connected() {
             return;
         }
@@ -180,16 +249,43 @@ impl Sequence {
         self.since.is_some()
     }
 
-    /// The id of the next message. `None`: it is a marker, or there was none yet.
-    fn next(&mut self, stream: &str, bytes: &[u8]) -> Option<String> {
-        if stream == MARKERS {
-            let marker = std::str::from_utf8(bytes).ok().filter(|marker| marker.len() <= MAX_MARKER);
-            self.since = marker.map(|marker| (marker.to_owned(), 0));
-            return None;
+    /// A marker has arrived. Returns whether it is new: one that was seen is ignored.
+    fn on_marker(&mut self, marker: u128) -> bool {
+        if !self.seen.insert(marker) {
+            return false;
         }
+        self.order.push_back(marker);
+        if self.order.len() > MAX_SEEN
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.seen.remove(&oldest);
+        }
+        self.since = Some((marker, 0));
+        true
+    }
+
+    /// The place of the next message. `None`: there was no marker yet.
+    fn next(&mut self) -> Option<Place> {
         let (marker, count) = self.since.as_mut()?;
         *count += 1;
-        Some(format!("cable:{marker}:{count}"))
+        Some(Place { marker: *marker, count: *count })
+    }
+}
+
+// === impl Place ===
+
+impl Place {
+    /// The id of a message.
+    fn id(self, stream: &str, bytes: &[u8]) -> String {
+        let mut hash = Sha256::new();
+        hash.update((stream.len() as u64).to_le_bytes());
+        hash.update(stream);
+        hash.update(bytes);
+        let Self { marker, count } = self;
+        hash.finalize().iter().take(HASH_BYTES).fold(format!("cable:{marker:032x}:{count}:"), |mut id, byte| {
+            let _ = write!(id, "{byte:02x}");
+            id
+        })
     }
 }
 
@@ -208,30 +304,66 @@ fn escaped(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn ids(sequence: &mut Sequence, messages: &[(&str, &str)]) -> Vec<Option<String>> {
-        messages.iter().map(|(stream, text)| sequence.next(stream, text.as_bytes())).collect()
+    /// A marker, or a message.
+    #[derive(Clone, Copy)]
+    enum Arrived {
+        Marker(u128),
+        Message,
+    }
+    use Arrived::{Marker, Message};
+
+    fn places(sequence: &mut Sequence, arrived: &[Arrived]) -> Vec<Option<(u128, u64)>> {
+        let mut place = |one: &Arrived| match one {
+            Marker(marker) => {
+                sequence.on_marker(*marker);
+                None
+            }
+            Message => sequence.next().map(|place| (place.marker, place.count)),
+        };
+        arrived.iter().map(&mut place).collect()
     }
 
     #[test]
     fn servers_that_have_seen_one_marker_give_a_message_the_same_id() {
-        let messages = [("a", "1"), (MARKERS, "m1"), ("a", "1"), ("a", "1"), (MARKERS, "m2"), ("b", "2")];
+        let messages = [Message, Marker(1), Message, Message, Marker(2), Message];
         let (mut early, mut late) = (Sequence::default(), Sequence::default());
-        let early = ids(&mut early, &messages);
-        let id = |text: &str| Some(text.to_owned());
-        assert_eq!(early, [None, None, id("cable:m1:1"), id("cable:m1:2"), None, id("cable:m2:1")]);
+        let early = places(&mut early, &messages);
+        assert_eq!(early, [None, None, Some((1, 1)), Some((1, 2)), None, Some((2, 1))]);
         // It has subscribed between two messages.
-        assert_eq!(ids(&mut late, &messages[3..]), [None, None, id("cable:m2:1")]);
+        assert_eq!(places(&mut late, &messages[3..]), [None, None, Some((2, 1))]);
     }
 
     #[test]
     fn after_a_loss_the_next_marker_counts() {
         let mut sequence = Sequence::default();
-        ids(&mut sequence, &[(MARKERS, "m1"), ("a", "1")]);
+        places(&mut sequence, &[Marker(1), Message]);
         sequence.lost();
         assert!(!sequence.is_known());
-        assert_eq!(
-            ids(&mut sequence, &[("a", "1"), (MARKERS, "m2"), ("a", "1")]),
-            [None, None, Some("cable:m2:1".into())]
+        assert_eq!(places(&mut sequence, &[Message, Marker(2), Message]), [None, None, Some((2, 1))]);
+    }
+
+    /// Weakness 7: a marker that came again made all messages repetitions of earlier ones.
+    #[test]
+    fn a_marker_that_comes_again_does_not_begin_the_sequence_again() {
+        let mut sequence = Sequence::default();
+        let arrived = [Marker(1), Message, Marker(2), Message, Marker(1), Message, Marker(2), Message];
+        let all: Vec<_> = places(&mut sequence, &arrived).into_iter().flatten().collect();
+        assert_eq!(all, [(1, 1), (2, 1), (2, 2), (2, 3)]);
+        (3..2 * MAX_SEEN as u128).for_each(|marker| assert!(sequence.on_marker(marker)));
+        assert!(sequence.seen.len() == MAX_SEEN && sequence.order.len() == MAX_SEEN);
+    }
+
+    #[test]
+    fn a_different_message_has_a_different_id() {
+        let place = Place { marker: 1, count: 1 };
+        let ids = [("a", "1"), ("a", "2"), ("a1", ""), ("", "a1")]
+            .map(|(stream, text)| place.id(stream, text.as_bytes()));
+        assert_eq!(ids.iter().collect::<HashSet<_>>().len(), 4);
+        assert_eq!(place.id("a", b"1"), ids[0]);
+        assert!(
+            ids[0].starts_with("cable:00000000000000000000000000000001:1:") && ids[0].len() == 73,
+            "{}",
+            ids[0]
         );
     }
 
