@@ -1,20 +1,47 @@
--- Adds events to the journal, and drops the oldest while it is too large.
+-- Adds events to the journal, and drops the oldest while it is too large. Events of connections get at most half of it, and are
+-- dropped first.
 --
--- ARGV    events that the journal may hold, bytes that it may hold; then two for each event: its key, which adds it once within
---         ten minutes (empty: always), and the event
--- Returns {events in the journal, events dropped}
-local max, max_bytes, dropped = tonumber(ARGV[1]), tonumber(ARGV[2]), 0
+-- ARGV    events that the journal may hold, bytes that it may hold; then three for each event: its key, which adds it once within
+--         ten minutes (empty: always), c for an event of a connection (otherwise empty), and the event
+-- Returns {events in the journal, events of connections that were dropped, others that were dropped}
+local max, max_bytes = tonumber(ARGV[1]), tonumber(ARGV[2])
 redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', int(now - 600000))
-for index = 3, #ARGV, 2 do
-  if ARGV[index] == '' or redis.call('ZADD', KEYS[3], 'NX', int(now), ARGV[index]) == 1 then add(ARGV[index + 1]) end
+for index = 3, #ARGV, 3 do
+  if ARGV[index] == '' or redis.call('ZADD', KEYS[3], 'NX', int(now), ARGV[index]) == 1 then
+    add(ARGV[index + 2], ARGV[index + 1] == 'c')
+  end
 end
 redis.call('ZREMRANGEBYRANK', KEYS[3], '0', int(-max - 1))
-local count, bytes = redis.call('XLEN', KEYS[1]), tonumber(redis.call('HGET', KEYS[2], 'b') or '0')
-while count > 1 and (count > max or bytes > max_bytes) do
-  local oldest = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', '1')[1]
-  if not oldest then break end
-  remove(oldest)
-  count, bytes, dropped = count - 1, bytes - #oldest[2][2], dropped + 1
+local dropped_connections, dropped_others = 0, 0
+local function oldest(stream) return redis.call('XRANGE', stream, '-', '+', 'COUNT', '1')[1] end
+local function bytes(field) return tonumber(redis.call('HGET', KEYS[2], field) or '0') end
+local function drop_connection()
+  local of_connection = oldest(KEYS[6])
+  local entry = find(KEYS[1], of_connection[1])
+  if entry then
+    remove(entry)
+    dropped_connections = dropped_connections + 1
+  else
+    redis.call('XDEL', KEYS[6], of_connection[1])
+  end
+end
+local connections = redis.call('XLEN', KEYS[6])
+while connections > 1 and (connections > max / 2 or bytes('c') > max_bytes / 2) do
+  drop_connection()
+  connections = connections - 1
+end
+local count = redis.call('XLEN', KEYS[1])
+while count > 1 and (count > max or bytes('b') > max_bytes) do
+  if connections > 0 then
+    drop_connection()
+    connections = connections - 1
+  else
+    local entry = oldest(KEYS[1])
+    if not entry then break end
+    remove(entry)
+    dropped_others = dropped_others + 1
+  end
+  count = redis.call('XLEN', KEYS[1])
 end
 if redis.call('EXISTS', KEYS[3]) == 1 then redis.call('PEXPIRE', KEYS[3], '600000') end
-return {count, dropped}
+return {count, dropped_connections, dropped_others}

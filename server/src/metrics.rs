@@ -109,6 +109,8 @@ pub struct Metrics {
     pub hooks_given_up: AtomicU64,
     /// Events and dead letters of hooks that were dropped.
     pub hooks_dropped: AtomicU64,
+    /// Those of them that are events of connections.
+    pub hooks_connections_dropped: AtomicU64,
     /// Events that wait for the application, in the journals from which this server sends.
     pub hooks_waiting: AtomicI64,
     /// Dead letters in these journals.
@@ -422,6 +424,12 @@ pub static SERIES: &[Series] = &[
                engine was unavailable for long.",
         alert: "It grows: the application misses events.",
         read: Read::Counter(|metrics| &metrics.hooks_dropped),
+    },
+    Series {
+        name: "hooks_connections_dropped_total",
+        help: "Of the events that were dropped: `connected` and `disconnected`, which get half of the journal and are dropped first.",
+        alert: "It grows: clients connect faster than the application accepts events.",
+        read: Read::Counter(|metrics| &metrics.hooks_connections_dropped),
     },
     Series {
         name: "hooks_waiting",

@@ -1,13 +1,15 @@
 //! Sends the events of hooks to the application: in the order of the journal, one request at a time, at least once.
 //!
 //! A batch without success is sent again, later and later. If the application responds and rejects it, its events are sent
-//! one by one, so that the one it rejects is found; that one becomes a dead letter after some attempts. An application
-//! that does not respond rejects nothing: its events wait until they are too old.
+//! one by one, so that the one it rejects is found. That one is sent again later, and becomes a dead letter after some
+//! attempts; the events of other rooms do not wait for it ([`super::hook_attempts`]). An application that does not respond
+//! rejects nothing: its events wait until they are too old.
 
+use super::hook_attempts::{Attempts, Next, Request, Response};
 use super::{ApplicationClient, ApplicationError, ApplicationRequest};
 use crate::clock::now_ms;
 use crate::config::hooks::Hooks;
-use crate::hooks::{Journal, NotSent, Recorder, Stored};
+use crate::hooks::{Journal, NotSent, Recorder, Start, Stored};
 use crate::metrics::Metrics;
 use hyper::Method;
 use hyper::body::Bytes;
@@ -22,10 +24,6 @@ use std::time::{Duration, Instant};
 const POLL: Duration = Duration::from_millis(500);
 /// The same if another server sends.
 const STANDBY_POLL: Duration = Duration::from_secs(2);
-/// The first pause after a request without success, and the longest.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
-/// The pause before the events of a rejected batch are sent one by one.
-const SPLIT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Sends the events of one namespace.
 pub struct HookSender {
@@ -43,79 +41,6 @@ pub struct HookSender {
     pub metrics: Arc<Metrics>,
 }
 
-/// What the application said.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Response {
-    Accepted,
-    /// It rejects this batch.
-    Rejected(String),
-    /// It may accept this batch later.
-    Unavailable(String),
-}
-
-/// What follows a request.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Next {
-    /// Whether the batch is done.
-    is_delivered: bool,
-    /// The events to give up.
-    given_up: Vec<NotSent>,
-    /// The time until the next request.
-    pause: Duration,
-}
-
-/// What is known from the requests before. Decides without I/O.
-#[derive(Debug, Default)]
-struct Attempts {
-    /// Requests without success since the last one with it.
-    failures: u32,
-    /// Events that are sent one by one.
-    alone: usize,
-    /// Rejections of the event that is sent alone.
-    rejections: u32,
-}
-
-// === impl Attempts ===
-
-impl Attempts {
-    /// The size of the next batch.
-    fn batch(&self, max: usize) -> usize {
-        if self.alone > 0 { 1 } else { max }
-    }
-
-    fn on_response(&mut self, batch: &[Stored], response: &Response, hooks: &Hooks) -> Next {
-        let reason = match response {
-            Response::Accepted => {
-                *self = Self { alone: self.alone.saturating_sub(batch.len()), ..Self::default() };
-                return Next { is_delivered: true, ..Next::default() };
-            }
-            Response::Rejected(reason) | Response::Unavailable(reason) => reason,
-        };
-        let too_old = |event: &&Stored| event.age >= hooks.give_up;
-        let give_up =
-            |event: &Stored, why: &str| NotSent { id: event.id.clone(), reason: format!("{reason}; {why}") };
-        let mut given_up: Vec<NotSent> =
-            batch.iter().filter(too_old).map(|event| give_up(event, "it is too old")).collect();
-        let pause = PAUSE.0.saturating_mul(1 << self.failures.min(10)).min(PAUSE.1);
-        self.failures += 1;
-        if let Response::Rejected(_) = response {
-            if batch.len() > 1 {
-                self.alone = self.alone.max(batch.len());
-                return Next { given_up, pause: SPLIT_PAUSE, ..Next::default() };
-            }
-            self.rejections += 1;
-            if self.rejections >= hooks.attempts && given_up.is_empty() {
-                let why = format!("it was rejected {} times", self.rejections);
-                given_up.extend(batch.iter().map(|event| give_up(event, &why)));
-            }
-        }
-        if !given_up.is_empty() {
-            (self.rejections, self.alone) = (0, self.alone.saturating_sub(given_up.len()));
-        }
-        Next { given_up, pause, ..Next::default() }
-    }
-}
-
 // === impl HookSender ===
 
 impl HookSender {
@@ -125,8 +50,15 @@ impl HookSender {
         // The lease outlives a request, with what the journal needs before and after it. It is renewed during a pause.
         let lease = self.hooks.application.timeout + Duration::from_secs(5);
         let (mut resume_at, mut shown) = (Instant::now(), (0, 0));
+        // Whether the journal has nothing for a batch.
+        let mut nothing_new = false;
         loop {
-            let taken = match self.journal.take(lease, attempts.batch(self.hooks.batch)).await {
+            let request = attempts.next_request(Instant::now(), nothing_new);
+            let (start, max) = match &request {
+                Request::Retry(id) => (Start::At(id.clone()), 1),
+                Request::Batch(start) => (start.clone(), self.hooks.batch),
+            };
+            let mut taken = match self.journal.take(lease, max, &start).await {
                 Ok(taken) => taken,
                 Err(_) => {
                     // The engine reports it itself.
@@ -135,22 +67,43 @@ impl HookSender {
                 }
             };
             if !taken.is_sender {
+                // The other server sends all of them, in their order.
+                attempts = Attempts::default();
                 self.show(&mut shown, (0, 0));
                 tokio::time::sleep(STANDBY_POLL).await;
                 continue;
             }
             self.show(&mut shown, (taken.waiting, taken.dead));
-            if taken.events.is_empty() {
-                self.recorder.wait_appended(POLL).await;
-                continue;
-            }
             let pause = resume_at.saturating_duration_since(Instant::now());
-            if !pause.is_zero() {
+            if !pause.is_zero() && !taken.events.is_empty() {
                 tokio::time::sleep(pause.min(STANDBY_POLL)).await;
                 continue;
             }
+            let is_retry = match &request {
+                Request::Retry(id) if taken.events.iter().all(|event| event.id != *id) => {
+                    attempts.forget(id);
+                    nothing_new = false;
+                    continue;
+                }
+                Request::Retry(_) => true,
+                Request::Batch(_) => {
+                    attempts.select(&mut taken.events);
+                    if taken.events.is_empty() {
+                        // There may be others behind those that wait, and something may be sent again.
+                        let is_end = attempts.next_request(Instant::now(), true) == request;
+                        nothing_new = true;
+                        if is_end {
+                            let until_retry = attempts.until_retry(Instant::now()).unwrap_or(POLL);
+                            self.recorder.wait_appended(POLL.min(until_retry)).await;
+                        }
+                        continue;
+                    }
+                    false
+                }
+            };
+            nothing_new = false;
             let response = self.send(&taken.events).await;
-            let next = attempts.on_response(&taken.events, &response, &self.hooks);
+            let next = attempts.on_response(&taken.events, is_retry, &response, &self.hooks, Instant::now());
             self.report(&taken.events, &response, &next);
             let delivered: Vec<Box<str>> = match next.is_delivered {
                 true => taken.events.iter().map(|event| event.id.clone()).collect(),
@@ -241,111 +194,5 @@ impl HookSender {
                 );
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::Config;
-
-    fn hooks() -> Hooks {
-        let text = "/a: {open: true, presence: true, hooks: {url: \"http://example.com/\", attempts: 3, give_up: 1h, \
-                    secret: a-secret-of-at-least-32-characters-x, events: [left]}}\n";
-        Config::from_yaml(text).unwrap().namespaces[0].hooks.clone().unwrap()
-    }
-
-    fn events(count: usize, age: u64) -> Vec<Stored> {
-        let event =
-            |number| Stored { id: format!("{number}-0").into(), text: "{}".into(), age: Duration::from_secs(age) };
-        (0..count).map(event).collect()
-    }
-
-    #[test]
-    fn a_rejected_batch_is_sent_one_by_one_until_the_rejected_event_is_a_dead_letter() {
-        let (hooks, mut attempts) = (hooks(), Attempts::default());
-        let rejected = Response::Rejected("status 500".into());
-        assert_eq!(attempts.batch(100), 100);
-        let next = attempts.on_response(&events(3, 0), &rejected, &hooks);
-        assert_eq!(next, Next { pause: SPLIT_PAUSE, ..Next::default() });
-        assert_eq!(attempts.batch(100), 1);
-        assert!(attempts.on_response(&events(1, 0), &Response::Accepted, &hooks).is_delivered);
-        assert_eq!(attempts.batch(100), 1, "the other two follow one by one");
-        for _ in 0..2 {
-            let next = attempts.on_response(&events(1, 0), &rejected, &hooks);
-            assert!(!next.is_delivered && next.given_up.is_empty() && next.pause >= PAUSE.0);
-        }
-        let next = attempts.on_response(&events(1, 0), &rejected, &hooks);
-        assert_eq!(&*next.given_up[0].id, "0-0");
-        assert_eq!(next.given_up[0].reason, "status 500; it was rejected 3 times");
-        assert!(attempts.on_response(&events(1, 0), &Response::Accepted, &hooks).is_delivered);
-        assert_eq!(attempts.batch(100), 100);
-    }
-
-    #[test]
-    fn an_application_that_is_away_is_asked_less_and_less_often_and_rejects_nothing() {
-        let (hooks, mut attempts) = (hooks(), Attempts::default());
-        let away = Response::Unavailable("no response".into());
-        let pauses: Vec<Duration> = (0..20)
-            .map(|_| {
-                let next = attempts.on_response(&events(5, 10), &away, &hooks);
-                assert!(!next.is_delivered && next.given_up.is_empty());
-                next.pause
-            })
-            .collect();
-        assert!(pauses.is_sorted() && pauses[0] == PAUSE.0 && pauses[19] == PAUSE.1);
-        assert_eq!(attempts.batch(100), 100);
-        assert!(attempts.on_response(&events(5, 10), &Response::Accepted, &hooks).is_delivered);
-        assert_eq!(attempts.on_response(&events(5, 10), &away, &hooks).pause, PAUSE.0);
-    }
-
-    /// An application that does not respond for ten minutes, by the schedule of the default configuration.
-    #[test]
-    fn an_application_without_a_response_for_ten_minutes_receives_everything_soon_after() {
-        let text = "/a: {open: true, hooks: {url: \"http://example.com/\", delivered: e, \
-                    secret: a-secret-of-at-least-32-characters-x}}\n";
-        let hooks = Config::from_yaml(text).unwrap().namespaces[0].hooks.clone().unwrap();
-        let away_for = Duration::from_secs(600);
-        for away in [
-            Response::Unavailable("the application does not respond".into()),
-            Response::Rejected("status 500".into()),
-        ] {
-            // One event is not split, so its rejections count.
-            let is_rejection = matches!(away, Response::Rejected(_));
-            let (mut attempts, mut now, mut requests) = (Attempts::default(), Duration::ZERO, 0);
-            while now < away_for {
-                let batch = events(attempts.batch(1), now.as_secs());
-                let next = attempts.on_response(&batch, &away, &hooks);
-                requests += 1;
-                if is_rejection && requests >= hooks.attempts {
-                    // It responds: a response of 500 rejects the event after the configured attempts.
-                    assert_eq!(next.given_up.len(), 1);
-                    break;
-                }
-                assert!(!next.is_delivered && next.given_up.is_empty(), "at {now:?}");
-                assert!(next.pause >= PAUSE.0 && next.pause <= PAUSE.1, "at {now:?}: {:?}", next.pause);
-                now += next.pause;
-            }
-            if is_rejection {
-                assert!(now > Duration::from_secs(180), "{now:?}: a short outage of a database rejects nothing");
-                continue;
-            }
-            // Rarely enough for an application that starts, and soon enough after it is there.
-            assert!((10..30).contains(&requests), "{requests} requests");
-            assert!(now < away_for + PAUSE.1, "{now:?}");
-            assert!(attempts.on_response(&events(1, now.as_secs()), &Response::Accepted, &hooks).is_delivered);
-            assert!(now * 10 < hooks.give_up);
-        }
-    }
-
-    #[test]
-    fn events_that_are_too_old_become_dead_letters_after_one_more_attempt() {
-        let (hooks, mut attempts) = (hooks(), Attempts::default());
-        let mut batch = events(2, 3600);
-        batch.extend(events(1, 10));
-        assert!(attempts.on_response(&batch, &Response::Accepted, &hooks).given_up.is_empty());
-        let next = attempts.on_response(&batch, &Response::Unavailable("no response".into()), &hooks);
-        assert_eq!(next.given_up.len(), 2);
-        assert_eq!(next.given_up[0].reason, "no response; it is too old");
     }
 }

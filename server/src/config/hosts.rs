@@ -183,8 +183,8 @@ mod tests {
     fn what_strangers_may_read_or_call_is_not_open_to_every_host() {
         const TOKEN: &str = "token: {secret: a-secret-of-thirty-two-bytes-or-more}";
         for (text, allows_any) in [
-            ("/: {dialect: notifications}", false),
-            (&format!("/: {{dialect: notifications, {TOKEN}}}"), true),
+            ("/: {dialect: notifications, notifications: {channels: [news]}}", false),
+            (&format!("/: {{dialect: notifications, notifications: {{channels: [news]}}, {TOKEN}}}"), true),
             ("/: {dialect: turted}", true),
             ("/: {dialect: turted, turted: {join: open}}", false),
             ("/: {dialect: turted, turted: {ident: accept_all}}", false),

@@ -2049,7 +2049,7 @@ pub static HOOKS: Section = Section {
             "size",
             Number(1, 1_000_000),
             Value("100000"),
-            "Events that wait for the application. Beyond it the oldest are dropped and counted.",
+            "Events that wait for the application. Beyond it the oldest are dropped and counted, `connected` and `disconnected` first.",
             "The application may be unavailable for long.",
             "500000",
         ),
@@ -2066,7 +2066,7 @@ pub static HOOKS: Section = Section {
             Number(1, 1_000),
             Value("10"),
             "Attempts to send an event that the application rejects. Then it is a dead letter.",
-            "A rejected event must not delay others.",
+            "A rejected event must not delay those of its room for long.",
             "3",
         ),
         key(

@@ -1,5 +1,6 @@
 //! The events of hooks, as the application receives them: JSON objects without their `id`, which the journal assigns.
 
+use super::Part;
 use crate::identity::Identity;
 use crate::publication::Publication;
 use nodevent_protocol::topic::Topic;
@@ -15,6 +16,8 @@ pub struct HookEvent {
     pub key: Box<str>,
     /// The JSON object.
     pub text: Box<str>,
+    /// What it takes of a queue.
+    pub part: Part,
 }
 
 // === impl HookEvent ===
@@ -46,11 +49,16 @@ impl HookEvent {
         let head = json!({"type": "delivered", "at": at, "room": room, "user": user}).to_string();
         let head = head.strip_suffix('}')?;
         let text = format!("{head},\"publication\":{}}}", publication.text);
-        Some(Self { key: format!("{position} {}", publication.topic).into(), text: text.into() })
+        Some(Self {
+            key: format!("{position} {}", publication.topic).into(),
+            text: text.into(),
+            part: Part::Others,
+        })
     }
 
+    /// An event of a connection, which only this server reports.
     fn own(value: Value) -> Self {
-        Self { key: "".into(), text: value.to_string().into() }
+        Self { key: "".into(), text: value.to_string().into(), part: Part::Connections }
     }
 }
 
@@ -83,7 +91,7 @@ pub fn entered_or_left(publication: &str, at: u64) -> Option<(bool, HookEvent)> 
         json!({"type": if is_entered { "entered" } else { "left" }, "at": at, "room": presence.room}).to_string();
     let members = presence.message.get().strip_prefix('{')?;
     let text = format!("{},{members}", head.strip_suffix('}')?);
-    Some((is_entered, HookEvent { key: "".into(), text: text.into() }))
+    Some((is_entered, HookEvent { key: "".into(), text: text.into(), part: Part::Others }))
 }
 
 /// Adds the id of an event to its text.

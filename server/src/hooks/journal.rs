@@ -1,7 +1,7 @@
 //! The interface to the journals of engines: events that wait for the application, and dead letters.
 
-use super::HookEvent;
 use super::event::with_id;
+use super::{Dropped, HookEvent};
 use crate::outcome::Pending;
 use serde_json::value::RawValue;
 use std::time::Duration;
@@ -12,18 +12,18 @@ pub const BATCH_BYTES: usize = 1 << 20;
 /// The journal of one namespace.
 pub trait Journal: Send + Sync {
     /// Adds events. A key that was added within ten minutes is not added again, as far as the engine remembers it. When the
-    /// future completes, the journal has them. Returns how many older events were dropped, because it is full.
+    /// future completes, the journal has them. Returns how many events were dropped, because it is full.
     ///
     /// # Errors
     /// [`crate::outcome::Unavailable`]: it may have them or not.
-    fn append<'a>(&'a self, events: &'a [HookEvent]) -> Pending<'a, u64>;
+    fn append<'a>(&'a self, events: &'a [HookEvent]) -> Pending<'a, Dropped>;
 
-    /// Takes the oldest events, if no other server sends. They stay in the journal. This server is the one that sends for
-    /// the time of the lease.
+    /// Takes the oldest events at a place, if no other server sends. They stay in the journal. This server is the one that
+    /// sends for the time of the lease.
     ///
     /// # Errors
     /// [`crate::outcome::Unavailable`].
-    fn take(&self, lease: Duration, max: usize) -> Pending<'_, Taken>;
+    fn take<'a>(&'a self, lease: Duration, max: usize, from: &'a Start) -> Pending<'a, Taken>;
 
     /// Removes events: those that were delivered, and those that are given up, which become dead letters. Returns how
     /// many dead letters were dropped, because there are too many.
@@ -46,12 +46,24 @@ pub trait Journal: Send + Sync {
     fn clear_dead_letters<'a>(&'a self, resend: bool, ids: &'a [String], max: usize) -> Pending<'a, u64>;
 }
 
+/// Where [`Journal::take`] begins.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Start {
+    /// At the oldest event.
+    #[default]
+    Oldest,
+    /// At the event with this id, or the next one.
+    At(Box<str>),
+    /// After it.
+    After(Box<str>),
+}
+
 /// What [`Journal::take`] returns.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Taken {
     /// Whether this server sends.
     pub is_sender: bool,
-    /// The oldest events.
+    /// The events.
     pub events: Vec<Stored>,
     /// Events in the journal.
     pub waiting: u64,

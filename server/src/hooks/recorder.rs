@@ -1,15 +1,14 @@
 //! What this server has to report and the journal does not have yet.
 //!
-//! It is bounded. While the journal is unavailable the oldest events are dropped and counted.
+//! It is bounded. While the journal is unavailable the oldest events are dropped and counted, those of connections first.
 
-use super::{HookEvent, HookEvents, Journal, JournalLimits};
+use super::{DividedQueue, Dropped, HookEvent, HookEvents, Journal, JournalLimits};
 use crate::clock::now_ms;
 use crate::identity::Identity;
 use crate::metrics::Metrics;
 use crate::publication::Publication;
 use serde::Deserialize;
 use std::borrow::Cow;
-use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -40,10 +39,9 @@ pub struct Recorder {
 
 #[derive(Debug, Default)]
 struct Queue {
-    events: VecDeque<HookEvent>,
-    bytes: usize,
+    events: DividedQueue<HookEvent>,
     /// Events that were dropped and are not counted yet.
-    dropped: u64,
+    dropped: Dropped,
     /// Whether events were taken, and the journal has not confirmed them.
     is_storing: bool,
 }
@@ -52,13 +50,8 @@ struct Queue {
 
 impl Queue {
     fn push(&mut self, event: HookEvent) {
-        self.bytes += event.size();
-        self.events.push_back(event);
-        while self.events.len() > MAX_EVENTS || self.bytes > MAX_BYTES {
-            let Some(oldest) = self.events.pop_front() else { break };
-            self.bytes -= oldest.size();
-            self.dropped += 1;
-        }
+        self.events.push(event.part, event.size(), event);
+        self.dropped += self.events.drop_excess(MAX_EVENTS, MAX_BYTES);
     }
 
     fn take(&mut self) -> Vec<HookEvent> {
@@ -71,20 +64,15 @@ impl Queue {
             bytes += event.size();
             taken.push(event);
         }
-        self.bytes -= bytes;
         taken
     }
 
     /// Puts events back that were taken last, as far as there is room.
     fn put_back(&mut self, events: Vec<HookEvent>) {
         for event in events.into_iter().rev() {
-            if self.events.len() >= MAX_EVENTS || self.bytes + event.size() > MAX_BYTES {
-                self.dropped += 1;
-                continue;
-            }
-            self.bytes += event.size();
-            self.events.push_front(event);
+            self.events.push_front(event.part, event.size(), event);
         }
+        self.dropped += self.events.drop_excess(MAX_EVENTS, MAX_BYTES);
     }
 }
 
@@ -198,25 +186,16 @@ pub async fn keep_journal(
             queue.is_storing = !events.is_empty();
             (events, std::mem::take(&mut queue.dropped))
         };
-        if dropped > 0 {
-            metrics.hooks_dropped.fetch_add(dropped, Relaxed);
-            tracing::error!(
-                namespace = &*namespace,
-                dropped,
-                "hooks: events dropped, because the engine did not accept them in time; see /readyz"
-            );
-        }
+        report_dropped(&namespace, dropped, "the engine does not accept events in time; see /readyz", &metrics);
         if events.is_empty() {
             recorder.filled.notified().await;
             continue;
         }
         match journal.append(&events).await {
             Ok(dropped) => {
-                if dropped > 0 {
-                    metrics.hooks_dropped.fetch_add(dropped, Relaxed);
-                    let hint = "the application does not accept events fast enough; see `hooks: size`";
-                    tracing::error!(namespace = &*namespace, dropped, "hooks: the journal is full; {hint}");
-                }
+                let reason = "the journal is full, because the application does not accept events fast enough; \
+                              see `hooks: size`";
+                report_dropped(&namespace, dropped, reason, &metrics);
                 if std::mem::take(&mut is_failing) {
                     tracing::info!(namespace = &*namespace, "hooks: the engine accepts events again");
                 }
@@ -233,12 +212,31 @@ pub async fn keep_journal(
     }
 }
 
+/// Counts and logs events that were dropped.
+fn report_dropped(namespace: &str, dropped: Dropped, reason: &str, metrics: &Metrics) {
+    metrics.hooks_dropped.fetch_add(dropped.total(), Relaxed);
+    metrics.hooks_connections_dropped.fetch_add(dropped.connections, Relaxed);
+    if dropped.connections > 0 {
+        let count = dropped.connections;
+        let part = "`connected` and `disconnected` get half of the journal, and are dropped first";
+        tracing::error!(namespace, dropped = count, reason, "hooks: events of connections dropped; {part}");
+    }
+    if dropped.others > 0 {
+        tracing::error!(namespace, dropped = dropped.others, reason, "hooks: events dropped");
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::Part;
     use super::*;
 
     fn event(number: usize) -> HookEvent {
-        HookEvent { key: "".into(), text: number.to_string().into() }
+        large(number.to_string())
+    }
+
+    fn large(text: String) -> HookEvent {
+        HookEvent { key: "".into(), text: text.into(), part: Part::Others }
     }
 
     fn texts(events: &[HookEvent]) -> Vec<usize> {
@@ -254,20 +252,20 @@ mod tests {
         queue.put_back(taken);
         assert_eq!(texts(&queue.take())[..3], [0, 1, 2]);
         assert_eq!(texts(&queue.take()), (EVENTS_PER_CALL..EVENTS_PER_CALL + 5).collect::<Vec<_>>());
-        assert_eq!((queue.bytes, queue.dropped, queue.take().len()), (0, 0, 0));
+        assert_eq!((queue.events.bytes(), queue.dropped.total(), queue.take().len()), (0, 0, 0));
     }
 
     #[test]
     fn the_oldest_events_are_dropped_and_counted() {
         let mut queue = Queue::default();
         (0..MAX_EVENTS + 3).for_each(|number| queue.push(event(number)));
-        assert_eq!((queue.dropped, texts(&queue.take())[0]), (3, 3));
+        assert_eq!((queue.dropped.others, texts(&queue.take())[0]), (3, 3));
         let mut queue = Queue::default();
-        (0..3).for_each(|_| queue.push(HookEvent { key: "".into(), text: "x".repeat(MAX_BYTES / 2).into() }));
-        assert_eq!((queue.dropped, queue.take().len(), queue.bytes), (2, 1, 0));
+        (0..3).for_each(|_| queue.push(large("x".repeat(MAX_BYTES / 2))));
+        assert_eq!((queue.dropped.others, queue.take().len(), queue.events.bytes()), (2, 1, 0));
         let taken = vec![event(1), event(2)];
         (0..MAX_EVENTS - 1).for_each(|number| queue.push(event(number)));
         queue.put_back(taken);
-        assert_eq!((queue.dropped, texts(&queue.take())[..2].to_vec()), (3, vec![2, 0]));
+        assert_eq!((queue.dropped.others, texts(&queue.take())[..2].to_vec()), (3, vec![2, 0]));
     }
 }

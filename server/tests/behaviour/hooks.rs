@@ -202,7 +202,10 @@ async fn an_application_that_was_away_receives_everything_in_order() {
         }
         let before = accept(&application);
         let events = received_since(&application, before, 60).await;
-        assert_eq!(numbers(&events), (0..60).collect::<Vec<_>>());
+        // Some were rejected, and those of other rooms did not wait for them.
+        let of = |room: u64| (0..60).filter(|number| number % 2 == room).collect::<Vec<_>>();
+        let expected = [("room".to_owned(), of(0)), ("other".to_owned(), of(1))];
+        assert_eq!(numbers_by_room(&events), expected.into());
         server.metric_is("nodevent_hooks_given_up_total", 0).await;
         server.metric_is("nodevent_hooks_waiting", 0).await;
     }
@@ -431,6 +434,74 @@ async fn a_full_journal_survives_a_restart_of_redis_in_the_order_of_its_rooms() 
     assert_eq!(numbers_by_room(&events), in_turns(0..69));
     for (series, value) in [("dropped_total", 0), ("given_up_total", 0), ("waiting", 0)] {
         server.metric_is(&format!("nodevent_hooks_{series}"), value).await;
+    }
+}
+
+/// Weakness 10: clients that connect and go pushed the events of others out of the journal.
+#[tokio::test]
+async fn clients_that_connect_push_no_other_event_out_of_the_journal() {
+    let redis = RedisServer::start().await;
+    for is_memory in [true, false] {
+        let application = Application::start(Behaviour::Close).await;
+        let more = "events: [connected, disconnected], delivered: e, size: 10";
+        let server = on_engine(is_memory, &redis, &application, more).await;
+        let mut member = connect(&server, "ann").await;
+        member.join("room").await;
+        for number in 0..6 {
+            server.emit("/nodevent", "room", "e", number).await;
+        }
+        server.metric_is("nodevent_hooks_waiting", 7).await;
+        for _ in 0..10 {
+            connect(&server, "visitor").await.close().await;
+        }
+        // 21 events of connections, of which the newest fill the journal.
+        server.metric_is("nodevent_hooks_dropped_total", 17).await;
+        server.metric_is("nodevent_hooks_connections_dropped_total", 17).await;
+        let before = accept(&application);
+        let events = received_since(&application, before, 10).await;
+        assert_eq!(numbers(&events), (0..6).collect::<Vec<_>>());
+        server.metric_is("nodevent_hooks_waiting", 0).await;
+        if !is_memory {
+            let connections = JOURNAL.replace("journal", "connections");
+            assert_eq!(redis.call(&["XLEN", &connections]).await, ":0");
+            let bytes = redis.call(&["HMGET", &JOURNAL.replace("journal", "state"), "b", "c"]).await;
+            assert!(bytes.starts_with("*2"), "{bytes}");
+        }
+    }
+}
+
+/// Weakness 9: one event that the application rejects stopped the events of all rooms for minutes.
+#[tokio::test]
+async fn an_event_that_is_rejected_delays_those_of_its_room_only() {
+    let redis = RedisServer::start().await;
+    for is_memory in [true, false] {
+        let rejects = Behaviour::Respond(500, "{}".to_owned());
+        let application = Application::start(Behaviour::If("poison", Box::new(rejects), Box::new(accepts()))).await;
+        let server = on_engine(is_memory, &redis, &application, "delivered: e, batch: 5").await;
+        let mut member = connect(&server, "ann").await;
+        for room in ["room", "other"] {
+            member.join(room).await;
+        }
+        server.emit("/nodevent", "other", "e", "poison").await;
+        for number in 0..20 {
+            let room = if number % 2 == 0 { "room" } else { "other" };
+            server.emit("/nodevent", room, "e", number).await;
+        }
+        let accepted = || -> Vec<Value> {
+            let requests = application.requests();
+            let without = requests.iter().filter(|request| !request.contains("poison"));
+            without.flat_map(|request| events_of(request)).collect()
+        };
+        until("the events of the other room", async || accepted().len() >= 10).await;
+        assert_eq!(numbers(&accepted()), (0..20).step_by(2).collect::<Vec<_>>());
+        server.metric_is("nodevent_hooks_waiting", 11).await;
+        server.metric_is("nodevent_hooks_given_up_total", 0).await;
+        // The application is repaired. What has waited follows in its order.
+        let before = accept(&application);
+        let events = received_since(&application, before, 11).await;
+        assert_eq!(events[0]["publication"]["message"], "poison");
+        assert_eq!(numbers(&events), (1..20).step_by(2).collect::<Vec<_>>());
+        server.metric_is("nodevent_hooks_waiting", 0).await;
     }
 }
 

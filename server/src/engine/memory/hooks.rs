@@ -1,7 +1,8 @@
 //! The journal of hooks in this process. It ends with the process.
 
 use crate::hooks::{
-    BATCH_BYTES, DeadLetter, DeadLetters, HookEvent, Journal, JournalLimits, NotSent, Stored, Taken,
+    BATCH_BYTES, DeadLetter, DeadLetters, DividedQueue, Dropped, HookEvent, Journal, JournalLimits, NotSent, Part,
+    Start, Stored, Taken,
 };
 use crate::outcome::Pending;
 use hashbrown::HashMap;
@@ -22,8 +23,7 @@ pub(super) struct JournalInMemory {
 #[derive(Debug, Default)]
 struct State {
     newest: u64,
-    events: VecDeque<Entry>,
-    bytes: usize,
+    events: DividedQueue<Entry>,
     dead: VecDeque<DeadLetter>,
 }
 
@@ -37,19 +37,17 @@ struct Entry {
 // === impl State ===
 
 impl State {
-    fn push(&mut self, run: u32, text: Box<str>) {
+    fn push(&mut self, run: u32, part: Part, text: Box<str>) {
         self.newest += 1;
         let id = format!("{run:08x}-{}", self.newest).into();
-        self.bytes += text.len();
-        self.events.push_back(Entry { id, text, since: Instant::now() });
+        self.events.push(part, text.len(), Entry { id, text, since: Instant::now() });
     }
 
     /// Removes events. Those with a reason become dead letters.
     fn remove(&mut self, ids: &HashMap<&str, Option<&str>>) {
-        let (bytes, dead) = (&mut self.bytes, &mut self.dead);
+        let dead = &mut self.dead;
         self.events.retain(|event| {
             let Some(reason) = ids.get(&*event.id) else { return true };
-            *bytes -= event.text.len();
             if let Some(reason) = reason {
                 let (id, text) = (event.id.clone(), event.text.clone());
                 dead.push_back(DeadLetter { id, text, reason: (*reason).into() });
@@ -57,6 +55,11 @@ impl State {
             false
         });
     }
+}
+
+/// The number of an id. 0: it is not one.
+fn number(id: &str) -> u64 {
+    id.rsplit('-').next().and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
 // === impl JournalInMemory ===
@@ -72,20 +75,15 @@ impl JournalInMemory {
 }
 
 impl Journal for JournalInMemory {
-    fn append<'a>(&'a self, events: &'a [HookEvent]) -> Pending<'a, u64> {
+    fn append<'a>(&'a self, events: &'a [HookEvent]) -> Pending<'a, Dropped> {
         let mut state = self.state();
         // Keys do not matter: no other server reports to this journal.
-        events.iter().for_each(|event| state.push(self.run, event.text.clone()));
-        let mut dropped = 0;
-        while state.events.len() > self.limits.size || (state.bytes > self.limits.bytes && state.events.len() > 1) {
-            let Some(oldest) = state.events.pop_front() else { break };
-            state.bytes -= oldest.text.len();
-            dropped += 1;
-        }
+        events.iter().for_each(|event| state.push(self.run, event.part, event.text.clone()));
+        let dropped = state.events.drop_excess(self.limits.size, self.limits.bytes);
         Box::pin(ready(Ok(dropped)))
     }
 
-    fn take(&self, _lease: Duration, max: usize) -> Pending<'_, Taken> {
+    fn take<'a>(&'a self, _lease: Duration, max: usize, from: &'a Start) -> Pending<'a, Taken> {
         let state = self.state();
         let mut bytes = 0;
         let is_in_batch = |entry: &&Entry| {
@@ -95,7 +93,12 @@ impl Journal for JournalInMemory {
         };
         let stored =
             |entry: &Entry| Stored { id: entry.id.clone(), text: entry.text.clone(), age: entry.since.elapsed() };
-        let events = state.events.iter().take(max).take_while(is_in_batch).map(stored).collect();
+        let is_there = |entry: &&Entry| match from {
+            Start::Oldest => true,
+            Start::At(id) => number(&entry.id) >= number(id),
+            Start::After(id) => number(&entry.id) > number(id),
+        };
+        let events = state.events.iter().filter(is_there).take(max).take_while(is_in_batch).map(stored).collect();
         let (waiting, dead) = (state.events.len() as u64, state.dead.len() as u64);
         Box::pin(ready(Ok(Taken { is_sender: true, events, waiting, dead })))
     }
@@ -113,7 +116,6 @@ impl Journal for JournalInMemory {
     fn dead_letters<'a>(&'a self, after: &'a str, max: usize) -> Pending<'a, DeadLetters> {
         let state = self.state();
         // The letter of this id may be gone by now. Later ones have larger numbers.
-        let number = |id: &str| id.rsplit('-').next().and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
         let is_later = |letter: &&DeadLetter| number(&letter.id) > number(after);
         let letters = state.dead.iter().filter(is_later).take(max).cloned().collect();
         Box::pin(ready(Ok(DeadLetters { count: state.dead.len() as u64, letters })))
@@ -134,7 +136,7 @@ impl Journal for JournalInMemory {
         });
         let count = cleared.len() as u64;
         if resend {
-            cleared.into_iter().for_each(|text| state.push(self.run, text));
+            cleared.into_iter().for_each(|text| state.push(self.run, Part::Others, text));
         }
         Box::pin(ready(Ok(count)))
     }

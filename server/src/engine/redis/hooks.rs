@@ -2,7 +2,8 @@
 
 use super::script::{Script, ScriptError};
 use crate::hooks::{
-    BATCH_BYTES, DeadLetter, DeadLetters, HookEvent, Journal, JournalLimits, NotSent, Stored, Taken,
+    BATCH_BYTES, DeadLetter, DeadLetters, Dropped, HookEvent, Journal, JournalLimits, NotSent, Part, Start, Stored,
+    Taken,
 };
 use crate::outcome::Pending;
 use fred::clients::Client;
@@ -15,7 +16,7 @@ use std::time::Duration;
 pub(super) struct JournalInRedis {
     limits: JournalLimits,
     client: Client,
-    keys: [String; 5],
+    keys: [String; 6],
     /// Distinguishes this run of this server from all others.
     server: String,
     append: Script,
@@ -27,7 +28,7 @@ pub(super) struct JournalInRedis {
 // === impl JournalInRedis ===
 
 impl JournalInRedis {
-    pub(super) fn new(limits: JournalLimits, client: Client, keys: [String; 5]) -> Self {
+    pub(super) fn new(limits: JournalLimits, client: Client, keys: [String; 6]) -> Self {
         Self {
             limits,
             client,
@@ -45,16 +46,24 @@ impl JournalInRedis {
         script.run(&self.client, self.keys.to_vec(), args).await
     }
 
-    async fn append_events(&self, events: &[HookEvent]) -> Result<u64, ScriptError> {
+    async fn append_events(&self, events: &[HookEvent]) -> Result<Dropped, ScriptError> {
         let mut args = vec![self.limits.size.to_string(), self.limits.bytes.to_string()];
-        args.extend(events.iter().flat_map(|event| [event.key.to_string(), event.text.to_string()]));
-        let (_waiting, dropped): (u64, u64) = self.run(&self.append, args).await?;
-        Ok(dropped)
+        let part = |event: &HookEvent| if event.part == Part::Connections { "c" } else { "" };
+        args.extend(
+            events.iter().flat_map(|event| [event.key.to_string(), part(event).to_owned(), event.text.to_string()]),
+        );
+        let (_waiting, connections, others): (u64, u64, u64) = self.run(&self.append, args).await?;
+        Ok(Dropped { connections, others })
     }
 
-    async fn take_events(&self, lease: Duration, max: usize) -> Result<Taken, ScriptError> {
-        let args =
-            vec![self.server.clone(), lease.as_millis().to_string(), max.to_string(), BATCH_BYTES.to_string()];
+    async fn take_events(&self, lease: Duration, max: usize, from: &Start) -> Result<Taken, ScriptError> {
+        let start = match from {
+            Start::Oldest => "-".to_owned(),
+            Start::At(id) => id.to_string(),
+            Start::After(id) => format!("({id}"),
+        };
+        let (lease, max) = (lease.as_millis().to_string(), max.to_string());
+        let args = vec![self.server.clone(), lease, max, BATCH_BYTES.to_string(), start];
         type Reply = (u64, u64, u64, u64, Vec<String>);
         let (is_sender, now, waiting, dead, events): Reply = self.run(&self.take, args).await?;
         let age = |id: &str| {
@@ -97,12 +106,12 @@ impl JournalInRedis {
 }
 
 impl Journal for JournalInRedis {
-    fn append<'a>(&'a self, events: &'a [HookEvent]) -> Pending<'a, u64> {
+    fn append<'a>(&'a self, events: &'a [HookEvent]) -> Pending<'a, Dropped> {
         Box::pin(async { self.append_events(events).await.map_err(|error| error.unavailable) })
     }
 
-    fn take(&self, lease: Duration, max: usize) -> Pending<'_, Taken> {
-        Box::pin(async move { self.take_events(lease, max).await.map_err(|error| error.unavailable) })
+    fn take<'a>(&'a self, lease: Duration, max: usize, from: &'a Start) -> Pending<'a, Taken> {
+        Box::pin(async move { self.take_events(lease, max, from).await.map_err(|error| error.unavailable) })
     }
 
     fn remove<'a>(&'a self, delivered: &'a [Box<str>], given_up: &'a [NotSent]) -> Pending<'a, u64> {

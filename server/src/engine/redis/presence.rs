@@ -7,7 +7,7 @@
 use super::Shared;
 use super::hooks::JournalInRedis;
 use super::presence_script::{PresenceScripts, Synced};
-use crate::hooks::{HookEvent, Journal as _};
+use crate::hooks::{HookEvent, Journal as _, Part};
 use crate::outcome::Outcome;
 use crate::presence::{
     Change, LocalPresence, Presence, PresenceError, PresenceReply, PresenceReplyTo, PresenceResult, RoomPresence,
@@ -288,7 +288,11 @@ impl Worker {
             .iter()
             .filter_map(|entry| entry.split_once(' '))
             .filter(|(_, text)| wanted(text))
-            .map(|(id, text)| HookEvent { key: format!("presence {id} {room}").into(), text: text.into() })
+            .map(|(id, text)| HookEvent {
+                key: format!("presence {id} {room}").into(),
+                text: text.into(),
+                part: Part::Others,
+            })
             .collect();
         if !events.is_empty() && journal.append(&events).await.is_err() {
             return;
