@@ -425,7 +425,7 @@ async fn the_application_itself_subscribes_to_every_stream_and_reads_positions_w
     let key = format!("Bearer {PUBLISH_KEY}");
     let headers = [("Sec-WebSocket-Protocol", EXTENDED), ("Authorization", &*key)];
     let mut client = Cable::open_with(&server, "/cable", &headers).await;
-    assert_eq!(client.next().await, json!({"type": "welcome"}));
+    assert_eq!(client.next().await["type"], "welcome");
     client.subscribe(&stream).await;
     emit(&server, "posts", "hello").await;
     assert_eq!(client.next().await["message"], "hello");
@@ -433,7 +433,7 @@ async fn the_application_itself_subscribes_to_every_stream_and_reads_positions_w
     for other in ["Bearer wrong-key-of-more-than-16-bytes", "Bearer another-key-of-16-bytes"] {
         let headers = [("Sec-WebSocket-Protocol", EXTENDED), ("Authorization", other)];
         let mut client = Cable::open_with(&server, "/cable", &headers).await;
-        assert_eq!(client.next().await, json!({"type": "welcome"}));
+        assert_eq!(client.next().await["type"], "welcome");
         assert_eq!(client.call("subscribe", &stream).await, rejected(&stream), "{other}");
     }
     for (key, status) in [(&*key, 200), ("Bearer another-key-of-16-bytes", 403), ("Bearer wrong", 403)] {
