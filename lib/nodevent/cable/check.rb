@@ -37,7 +37,7 @@ module NoDevent
       # @return [Boolean] whether there are none
       def self.report(root, out: $stdout)
         found = findings(root)
-        found.each { |finding| out.puts(finding) }
+        found.each { |finding| out.puts(Text.line(finding.to_s)) }
         out.puts(found.empty? ? "ok: nothing in app/channels needs to change" : "#{found.size} to change")
         out.flush
         found.empty?

@@ -175,7 +175,7 @@ module NoDevent
       def log(error)
         trace = error.backtrace&.first(5)&.join(" | ")
         @connection.logger.error("Could not execute command from #{Text.clean(@message['identifier'], 200)} " \
-                                 "[#{error.class} - #{Text.clean(error.message)}]: #{trace}")
+                                 "[#{error.class} - #{Text.clean(error.message)}]: #{Text.clean(trace)}")
       end
 
       # Only a class of channels, as in Rails.
