@@ -294,7 +294,9 @@ async fn pages_of_other_origins_and_requests_without_an_upgrade_get_what_rails_r
 
 #[tokio::test]
 async fn pings_have_the_time_and_arrive_while_messages_flood_the_connection() {
-    let server = start(&cable(", history: off", ", ping_interval: 50ms")).await;
+    // A reader that is slower than the flood stays connected.
+    let limits = "limits: {send_buffer: 64MB}";
+    let server = start(&format!("{limits}\n{}", cable(", history: off", ", ping_interval: 50ms"))).await;
     let mut rails = Cable::rails(&server).await;
     let identifier = turbo("flood");
     rails.subscribe(&identifier).await;
