@@ -8,7 +8,7 @@ RSpec.describe "The tag of javascript_include_nodevent" do
     @server = E2E::Server.new("NODEVENT_PORT" => E2E::Program.free_port.to_s, "NODEVENT_ENV" => "test",
                               "NODEVENT_SECRET" => SecureRandom.hex(32), "NODEVENT_PUBLISH_KEY" => SecureRandom.hex(16),
                               "NODEVENT_TOKEN_SECRET" => SecureRandom.hex(32),
-                              "NODEVENT_HOOKS_SECRET" => SecureRandom.hex(32))
+                              "NODEVENT_HOOKS_SECRET" => SecureRandom.hex(32), "SECRET_KEY_BASE" => SecureRandom.hex(32))
     @rackup = File.join(E2E::TMP, "tags-#{@port}.ru")
     File.write(@rackup, pages)
     @pages = E2E::Program.new("pages", "puma", "--bind", "tcp://localhost:#{@port}", @rackup, env: { "RUBYLIB" => File.join(E2E::ROOT, "lib") })
