@@ -84,7 +84,8 @@ impl Name {
             Self::Burst => Scenario { connections: 1000, plans: vec![Plan::Burst { count: 500 }; 3], ..base },
             Self::Flood => Scenario { connections: 1000, plans: rate(2000, 10.0), ..base },
             Self::Rooms => Scenario { rooms: 1000, plans: rate(2000, 10.0), ..base },
-            Self::Idle => Scenario { connections: 10_000, settle_time: Duration::from_secs(3), ..base },
+            // A server may give memory back a few seconds after the last connect.
+            Self::Idle => Scenario { connections: 10_000, settle_time: Duration::from_secs(6), ..base },
             Self::Connect => Scenario { rooms: 1000, ..base },
             Self::NoneSlow => Scenario { connections: 2000, size: 16_000, plans: rate(20, 20.0), ..base },
             Self::Slow => Scenario { slow: 100, ..Self::NoneSlow.scenario() },
