@@ -87,7 +87,7 @@ for (const { name, create } of clients) {
       await posts.received({ n: 1 });
       // The network fails. The client comes back by itself.
       cable.transport.ws.terminate();
-      // A client that continues its session tells its channels nothing.
+      // A client that continues its session does not notify its channels.
       await until("the channel is disconnected", () => posts.channel.state !== "connected");
       for (const n of [2, 3, 4]) await broadcast(room, { n });
       await within("history", posts.has("history_received"), 60_000);
