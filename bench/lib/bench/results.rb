@@ -12,6 +12,7 @@ module Bench
       p95: ->(report) { report.dig(:delivery, :latency_ms, :p95) },
       p99: ->(report) { report.dig(:delivery, :latency_ms, :p99) },
       lost: ->(report) { report.dig(:delivery, :lost) || report.dig(:presence, :lost) },
+      bytes: ->(report) { report.dig(:delivery, :bytes) },
       out_of_order: ->(report) { report.dig(:delivery, :out_of_order) },
       memory_idle: ->(report) { report.dig(:memory, :idle)&.fdiv(1024) },
       memory_after: ->(report) { report.dig(:memory, :after)&.fdiv(1024) },

@@ -35,7 +35,7 @@ module Bench
       [new(name: "steady", title: "Steady: 5,000 connections in one room, 10 publications of 200 bytes per second",
            columns: [:per_second, :cpu, :ratio, :dialect_ratio, *DELIVERY.drop(2)], bare: true),
        new(name: "burst", title: "Burst: 1,000 connections in one room, 500 publications at once, three times",
-           columns: [*DELIVERY, :dialect_ratio, :memory_after]),
+           columns: [*DELIVERY, :bytes, :dialect_ratio, :memory_after]),
        new(name: "flood", title: "Flood: 1,000 connections in one room, 2,000 publications per second",
            columns: [*DELIVERY, :dialect_ratio, :memory_after]),
        new(name: "rooms", title: "Many rooms: 5,000 connections in 1,000 rooms, 2,000 publications per second",

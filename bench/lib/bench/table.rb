@@ -6,6 +6,7 @@ module Bench
     HEADINGS = {
       per_second: "deliveries/s", cpu: "CPU µs per delivery", spread: "(min–max)", ratio: "× bare loop",
       p50: "p50 ms", p95: "p95 ms", p99: "p99 ms", lost: "lost", out_of_order: "out of order",
+      bytes: "bytes per delivery",
       memory_idle: "resident KB per connection", memory_after: "KB per connection after",
       memory_server: "MB of the server itself", slab: "kernel KB (both ends)",
       connects: "connects/s", connect_cpu: "CPU µs per connect", connect_spread: "(min–max)",

@@ -262,6 +262,7 @@ impl Generator {
                     break;
                 }
                 Ok(count) => {
+                    self.tally.bytes += count as u64;
                     self.on_bytes(index, &buffer[..count])?;
                     // Less than asked for: there was no more.
                     if count < buffer.len() {

@@ -53,6 +53,8 @@ pub(crate) struct Delivery {
     pub(crate) ended: u64,
     /// Deliveries that did not have the next number.
     pub(crate) out_of_order: u64,
+    /// Received bytes per delivery: the frame with its header, and a share of the pings.
+    pub(crate) bytes: f64,
     /// From the first publication to the last delivery.
     pub(crate) seconds: f64,
     pub(crate) per_second: f64,

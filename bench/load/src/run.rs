@@ -142,7 +142,7 @@ impl Run {
         let mut publisher = Publisher::connect(&self.route, clock, targets, self.scenario.size)?;
         let members = generator.members();
         let (itself, cpu_before) = (Processes::of(&[std::process::id()]), self.server.cpu());
-        let (own_before, redis_before) = (itself.cpu(), self.redis.cpu());
+        let (own_before, redis_before, bytes_before) = (itself.cpu(), self.redis.cpu(), generator.tally.bytes);
         let (mut busy, mut storm) = (0, None);
         for plan in &self.scenario.plans {
             let started = clock.now();
@@ -181,6 +181,7 @@ impl Run {
             unconfirmed: publisher.unconfirmed(),
             ended: if self.storm { 0 } else { generator.ended },
             out_of_order: generator.tally.out_of_order,
+            bytes: (generator.tally.bytes - bytes_before) as f64 / delivered.max(1) as f64,
             seconds: seconds(busy),
             per_second: delivered as f64 / seconds(busy),
             latency_ms: generator.tally.latency(),

@@ -12,6 +12,8 @@ const MAX_LATENCY: u64 = 120_000_000_000;
 #[derive(Debug)]
 pub(crate) struct Tally {
     pub(crate) deliveries: u64,
+    /// Received bytes: all frames, with their headers.
+    pub(crate) bytes: u64,
     /// Deliveries that did not have the next number: something was missed or duplicated.
     pub(crate) out_of_order: u64,
     /// Time of the last delivery.
@@ -54,7 +56,7 @@ impl Latencies {
 
 impl Tally {
     pub(crate) fn new() -> anyhow::Result<Self> {
-        Ok(Self { deliveries: 0, out_of_order: 0, last: 0, latency: Latencies::new()? })
+        Ok(Self { deliveries: 0, bytes: 0, out_of_order: 0, last: 0, latency: Latencies::new()? })
     }
 
     /// Counts a delivery to a connection that expects `next_number`.
