@@ -3,6 +3,9 @@
 use serde::Serialize;
 use thiserror::Error;
 
+/// The usual size of an `open` packet and a little more, so that it is allocated once. Bytes.
+const PACKET_SIZE: usize = 160;
+
 /// The parameters of a new session. Their JSON is the text of its `open` packet.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -42,11 +45,14 @@ pub enum RequestError {
 // === impl Handshake ===
 
 impl Handshake<'_> {
-    /// Returns the JSON that follows the `0` of the `open` packet.
+    /// Returns the text of the `open` packet.
     #[must_use]
-    pub fn to_json(&self) -> String {
+    pub fn to_packet(&self) -> String {
+        let mut packet = Vec::with_capacity(PACKET_SIZE);
+        packet.push(b'0');
         // Strings and numbers can always be encoded.
-        serde_json::to_string(self).unwrap_or_default()
+        let _ = serde_json::to_writer(&mut packet, self);
+        String::from_utf8(packet).unwrap_or_default()
     }
 }
 
@@ -103,8 +109,8 @@ mod tests {
     fn session_on_a_websocket_has_no_upgrades() {
         let handshake =
             Handshake { sid: "\"", upgrades: &[], ping_interval_ms: 1, ping_timeout_ms: 2, max_payload: 3 };
-        let expected = r#"{"sid":"\"","upgrades":[],"pingInterval":1,"pingTimeout":2,"maxPayload":3}"#;
-        assert_eq!(handshake.to_json(), expected);
+        let expected = r#"0{"sid":"\"","upgrades":[],"pingInterval":1,"pingTimeout":2,"maxPayload":3}"#;
+        assert_eq!(handshake.to_packet(), expected);
     }
 
     #[test]

@@ -97,6 +97,13 @@ fn object(out: &mut String, name: &str, text: &str) {
 
 /// Appends a JSON string.
 fn string(out: &mut String, text: &str) {
-    // Strings can always be encoded.
-    out.push_str(&serde_json::to_string(text).unwrap_or_default());
+    // Most are ids.
+    if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
+    } else {
+        // Strings can always be encoded.
+        out.push_str(&serde_json::to_string(text).unwrap_or_default());
+    }
 }

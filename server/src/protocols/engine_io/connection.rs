@@ -230,5 +230,5 @@ fn open_packet(settings: &Settings, core: &dyn Core) -> String {
         ping_timeout_ms: settings.timing.ping_timeout,
         max_payload: settings.max_message_size,
     };
-    format!("0{}", handshake.to_json())
+    handshake.to_packet()
 }
