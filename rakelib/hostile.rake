@@ -6,6 +6,13 @@ task :hostile do
      "--test", "hostile", "--test", "limits", "--test", "heartbeat_under_load", "--", "--nocapture", "--test-threads=1")
 end
 
+desc "Run 2,000 clients of all protocols, of which some misbehave, for SECONDS (600 by default); needs npm install in e2e"
+task soak: "compile:server" do
+  root = File.expand_path("..", __dir__)
+  sh "npm", "ci", "--silent", chdir: File.join(root, "e2e/action_cable"), verbose: false
+  sh "node", File.join(root, "e2e/soak/soak.js"), File.join(root, "tmp/soak")
+end
+
 desc "Run every fuzz target, or the one that TARGET names, for SECONDS each (60 by default)"
 task :fuzz do
   # The targets of protocol/fuzz/, which libFuzzer drives, and seeded generators of the server's tests, which `bin/test`

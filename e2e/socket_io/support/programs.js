@@ -70,7 +70,7 @@ export async function start(command, args, env, pattern) {
     program.kill("SIGKILL");
     throw error;
   }
-  return { lines, stop };
+  return { pid: program.pid, lines, stop };
 }
 
 /** Starts the echo application; its default heartbeat suits a busy machine. */
