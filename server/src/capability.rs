@@ -46,6 +46,11 @@ pub struct Publisher<'a> {
     pub is_limited: bool,
 }
 
+impl Publisher<'_> {
+    /// The server itself, which publishes who enters and leaves rooms. Clients cause that, also in rooms that they make up.
+    pub const PRESENCE: Publisher<'static> = Publisher { name: "\0presence", is_limited: true };
+}
+
 /// Reads the history of rooms outside of a join.
 pub trait ReadHistory: Send + Sync {
     /// Reads what came after a position. `None`: the room has no history. Clients that wait have their turns one after

@@ -1,4 +1,4 @@
-//! Counts things of which there are only so many, and divides them between clients.
+//! Counts things of which there are only so many, and divides them between clients, or between users.
 //!
 //! A client that has `n` may have another one only if `n × max < 20 × free²`. So a client that is alone may have 4 of 5, a
 //! client with few is hardly limited, and one without any always finds one as long as one is free.
@@ -14,16 +14,17 @@
 use crate::client::Client;
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
+use std::hash::Hash;
 
 /// The factor of the rule: see the head of this file.
 const FACTOR: u128 = 20;
 
 /// The counts of all clients.
 #[derive(Debug)]
-pub struct FairShares {
+pub struct FairShares<K = Client> {
     max: usize,
     count: usize,
-    by_client: HashMap<Client, usize>,
+    by_client: HashMap<K, usize>,
 }
 
 /// Why a client may not have another one.
@@ -43,14 +44,14 @@ pub fn may_have_another(count: usize, free: usize, max: usize) -> bool {
 
 // === impl FairShares ===
 
-impl FairShares {
+impl<K: Copy + Eq + Hash> FairShares<K> {
     /// `max` is how many there are.
     pub fn new(max: usize) -> Self {
         Self { max, count: 0, by_client: HashMap::new() }
     }
 
     /// The number that this client has.
-    pub fn of(&self, client: Client) -> usize {
+    pub fn of(&self, client: K) -> usize {
         self.by_client.get(&client).copied().unwrap_or_default()
     }
 
@@ -58,7 +59,7 @@ impl FairShares {
     ///
     /// # Errors
     /// [`NoShare`].
-    pub fn check(&self, client: Client) -> Result<(), NoShare> {
+    pub fn check(&self, client: K) -> Result<(), NoShare> {
         match self.max.saturating_sub(self.count) {
             0 => Err(NoShare::AllInUse),
             free if !may_have_another(self.of(client), free, self.max) => Err(NoShare::ClientHasItsShare),
@@ -67,13 +68,13 @@ impl FairShares {
     }
 
     /// Counts one more of a client.
-    pub fn add(&mut self, client: Client) {
+    pub fn add(&mut self, client: K) {
         self.count += 1;
         *self.by_client.entry(client).or_default() += 1;
     }
 
     /// Counts one less of a client.
-    pub fn remove(&mut self, client: Client) {
+    pub fn remove(&mut self, client: K) {
         let Entry::Occupied(mut count) = self.by_client.entry(client) else { return };
         self.count -= 1;
         *count.get_mut() -= 1;

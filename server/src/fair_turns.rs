@@ -6,6 +6,7 @@
 use crate::client::Client;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
@@ -33,6 +34,27 @@ struct Waiting {
 
 /// A turn, until it is dropped.
 pub(crate) struct Turn(Option<Arc<FairTurns>>);
+
+/// `N` turns at a time. What has one name has one turn at a time.
+#[derive(Debug)]
+pub(crate) struct FairLanes<const N: usize>([Arc<FairTurns>; N]);
+
+// === impl FairLanes ===
+
+impl<const N: usize> Default for FairLanes<N> {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| Arc::default()))
+    }
+}
+
+impl<const N: usize> FairLanes<N> {
+    /// See [`FairTurns::wait`].
+    pub(crate) fn wait(&self, name: &str, client: Client) -> (Arc<Ticket>, oneshot::Receiver<Turn>) {
+        let mut hasher = DefaultHasher::new();
+        name.hash(&mut hasher);
+        self.0[hasher.finish() as usize % N].wait(client)
+    }
+}
 
 // === impl FairTurns ===
 

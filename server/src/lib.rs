@@ -29,6 +29,7 @@ pub mod connection_observer;
 pub mod connection_state;
 pub mod encoding;
 pub mod engine;
+mod fair_queue;
 pub mod fair_shares;
 mod fair_turns;
 pub mod history;

@@ -3,6 +3,7 @@
 //! Engines implement [`Mailboxes`]. Shards and HTTP know this trait only. A shard pages through a mailbox with
 //! [`Mailboxes::request`], and learns from [`MailboxNotice`]s what happens in it meanwhile.
 
+use crate::client::Client;
 use crate::outcome::{Outcome, Pending, Unavailable};
 pub use nodevent_protocol::mailbox::{Acknowledgement, MessageId};
 use serde_json::json;
@@ -148,6 +149,8 @@ pub struct MailboxReplyTo {
     pub generation: u32,
     /// The namespace's id.
     pub namespace: u16,
+    /// The client, whose requests have their turns with those of others.
+    pub client: Client,
 }
 
 /// A request for a connection.

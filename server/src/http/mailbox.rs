@@ -7,14 +7,12 @@ use super::user_path::UserPath;
 use super::{Http, PeerAddr, query, reply};
 use crate::capability::Unavailable;
 use crate::client::Client;
-use crate::fair_turns::{FairTurns, Turn};
+use crate::fair_turns::{FairLanes, Turn};
 use crate::mailbox::{Acknowledgement, MAX_IDS, MessageId, PageRequest};
 use axum::extract::Request;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use serde_json::json;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -33,16 +31,14 @@ const TURN_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct MailboxEndpoint;
 
-/// The turns of the requests that read a page: one at a time for each user, and clients one after another.
+/// The turns of the requests that read a page, or acknowledge: one at a time for each user, and clients one after another.
 #[derive(Debug, Default)]
-pub(super) struct MailboxReads([Arc<FairTurns>; MAX_READS]);
+pub(super) struct MailboxReads(FairLanes<MAX_READS>);
 
 impl MailboxReads {
     /// Waits for a turn. `None`: there was none in time.
     async fn turn(&self, user: &str, client: Client) -> Option<Turn> {
-        let mut hasher = DefaultHasher::new();
-        user.hash(&mut hasher);
-        let (_ticket, turn) = self.0[hasher.finish() as usize % MAX_READS].wait(client);
+        let (_ticket, turn) = self.0.wait(user, client);
         tokio::time::timeout(TURN_TIMEOUT, turn).await.ok()?.ok()
     }
 }
@@ -83,14 +79,14 @@ async fn serve(http: &Http, request: Request) -> Result<Response, Box<Response>>
         let what = format!("{} is unavailable", error.engine);
         Box::new(reply::error(StatusCode::SERVICE_UNAVAILABLE, &what, "retry; see /readyz"))
     };
+    let busy = || {
+        http.metrics.overloaded_requests.fetch_add(1, Relaxed);
+        Box::new(reply::busy())
+    };
     let body = if method == Method::GET {
         let page = page_of(parameters).map_err(|(error, hint)| bad_request(error, hint))?;
         // Like a history, it counts as a connection until the client has read it, and is limited in what it holds.
         let permit = http.admit_connection(client)?;
-        let busy = || {
-            http.metrics.overloaded_requests.fetch_add(1, Relaxed);
-            Box::new(reply::busy())
-        };
         // Until the response counts.
         let _turn = http.mailbox_reads.turn(user, Client::of(client)).await.ok_or_else(busy)?;
         let read = mailboxes.read(user, page).await.map_err(unavailable)?;
@@ -105,6 +101,7 @@ async fn serve(http: &Http, request: Request) -> Result<Response, Box<Response>>
         return Ok(response);
     } else {
         let which = acknowledgement_of(parameters).map_err(|(error, hint)| bad_request(error, hint))?;
+        let _turn = http.mailbox_reads.turn(user, Client::of(client)).await.ok_or_else(busy)?;
         let removed = mailboxes.acknowledge(user, &which).await.map_err(unavailable)?;
         json!({"removed": removed.count, "unread": removed.unread}).to_string()
     };

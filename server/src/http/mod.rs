@@ -53,7 +53,7 @@ pub use endpoint::{Endpoint, ResponseFuture};
 pub use listener::{Bound, ListenError};
 pub use notifications::NotificationsSource;
 pub use peer::PeerAddr;
-pub use publish::is_application;
+pub use publish::is_application_handshake;
 pub use publish_socket::BoundSocket;
 pub use request_token::cookies;
 pub use router::HttpService;

@@ -24,7 +24,7 @@ pub(super) async fn serve(http: &Http, namespace: &Namespace, request: &Parts, r
         return reply::error(StatusCode::NOT_FOUND, "this room has no presence", hint);
     };
     let (reply_to, listed) = oneshot::channel();
-    let _ = presence.list(room, PresenceReplyTo::Http(reply_to));
+    let _ = presence.list(room, PresenceReplyTo::Http(Client::of(peer), reply_to));
     let Ok(Ok(list)) = listed.await else {
         let what = format!("{} is unavailable", if engine.kind == "redis" { "Redis" } else { engine.kind });
         return reply::error(StatusCode::SERVICE_UNAVAILABLE, &what, "retry; see /readyz");

@@ -10,6 +10,7 @@ use crate::capability::{Publish, Publisher as Origin, Unavailable};
 use crate::namespace::Namespace;
 use crate::{host, origin};
 use axum::extract::Request;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use nodevent_protocol::history::Position;
@@ -122,12 +123,44 @@ pub(super) fn authorize<'a>(
 
 /// Whether a program made the request whose key may publish to all rooms and users: the application itself, which may read
 /// them too. A page never is one.
-pub fn is_application(namespace: &Namespace, headers: &HeaderMap) -> bool {
+pub(super) fn is_application(namespace: &Namespace, headers: &HeaderMap) -> bool {
     let Some(key) = query::bearer(headers).filter(|_| !origin::is_from_page(headers)) else { return false };
     match namespace.publish.authorize(Some(key), false, false) {
         PublishVerdict::Admit(Publisher::Key(key)) => key.limit.is_none(),
         _ => false,
     }
+}
+
+/// [`is_application`] for the handshake of a connection, which may have another key for another purpose. A key that is none
+/// of the namespace's counts as a wrong one.
+///
+/// # Errors
+/// The response to an address that has sent too many wrong keys.
+pub fn is_application_handshake(
+    http: &Http,
+    namespace: &Namespace,
+    request: &Parts,
+) -> Result<bool, Box<Response>> {
+    let Some(key) = query::bearer(&request.headers).filter(|_| !origin::is_from_page(&request.headers)) else {
+        return Ok(false);
+    };
+    let is_token = || {
+        let tokens = namespace.tokens.as_ref();
+        tokens.zip(std::str::from_utf8(key).ok()).is_some_and(|(tokens, text)| tokens.recognises(text))
+    };
+    let is_for_provider = || {
+        let provider = namespace.provider.get();
+        provider.is_some_and(|one| one.listed().headers.iter().any(|name| **name == *"authorization"))
+    };
+    let verdict = namespace.publish.authorize(Some(key), false, false);
+    if matches!(verdict, PublishVerdict::WrongKey) && !is_token() && !is_for_provider() {
+        let client = PeerAddr::of(&request.extensions);
+        let (name, error) = (&*namespace.name, WRONG_KEY.0);
+        tracing::warn!(namespace = name, %client, reason = error, "the connection is not that of the application");
+        Audit::log_rejected_key(http, name, client, error);
+        http.settings.addresses.wrong_key(client).map_err(|limit| http.refuse_address(client, limit))?;
+    }
+    Ok(is_application(namespace, &request.headers))
 }
 
 /// The origin of the page that made the request, if pages of it may publish. `origins` lets pages read, never publish.

@@ -3,12 +3,18 @@
 //! Shards report joins and leaves here, under a lock that is never held during I/O. The engine takes the changes of a
 //! room in batches and confirms them. Only the latest state of a user is kept, however often it changes and however
 //! long the engine is unavailable, so the size is limited by the connections and by [`Settings::max_members`].
+//!
+//! The rooms with changes have their turns by the users who have changed them, and users share the members that there may
+//! be. So one who enters and leaves very many rooms neither delays others nor keeps them out.
 
 use super::{Member, Settings};
+use crate::fair_queue::FairQueue;
+use crate::fair_shares::FairShares;
 use crate::identity::Identity;
 use crate::metrics::Metrics;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
@@ -23,22 +29,25 @@ pub struct LocalPresence {
     changed: Notify,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     rooms: HashMap<Box<str>, Room>,
-    /// The rooms with changes, each once, oldest first.
-    changed: VecDeque<Box<str>>,
-    /// The users of all rooms.
-    users: usize,
+    /// The rooms that each user has changed. Some have no changes any more, because they had their turn with another user.
+    changed: FairQueue<Box<str>, Box<str>>,
+    /// The users and rooms in `changed`.
+    queued: HashSet<(Box<str>, Box<str>)>,
+    /// The members of all rooms, of which users have shares.
+    members: FairShares<UserHash>,
 }
+
+/// The hash of a user's name.
+type UserHash = u64;
 
 #[derive(Debug, Default)]
 struct Room {
     users: HashMap<Box<str>, User>,
-    /// The users with changes, each once, oldest first.
+    /// The users with changes, each once, oldest first. The first of them has the room in [`State::changed`].
     changed: VecDeque<Box<str>>,
-    /// Whether it is in [`State::changed`].
-    is_queued: bool,
 }
 
 #[derive(Debug, Default)]
@@ -69,7 +78,8 @@ pub struct Change {
 impl LocalPresence {
     /// No room has members.
     pub fn new(settings: Settings, metrics: Arc<Metrics>) -> Self {
-        Self { settings, metrics, state: Mutex::default(), changed: Notify::new() }
+        let state = Mutex::new(State::new(settings.max_members));
+        Self { settings, metrics, state, changed: Notify::new() }
     }
 
     /// The settings.
@@ -87,12 +97,16 @@ impl LocalPresence {
         let one = state.rooms.get(room);
         let is_new = one.is_none_or(|one| !one.users.contains_key(&identity.user));
         let in_room = one.map_or(0, |one| one.users.len());
-        if is_new && (state.users >= self.settings.max_members || in_room >= self.settings.max_members_per_room) {
+        let hash = hash_of(&identity.user);
+        let is_full = || in_room >= self.settings.max_members_per_room || state.members.check(hash).is_err();
+        if is_new && is_full() {
             self.metrics.presence_rejected.fetch_add(1, Relaxed);
             return false;
         }
         let info = self.info_of(identity);
-        state.users += usize::from(is_new);
+        if is_new {
+            state.members.add(hash);
+        }
         self.metrics.presence_members.fetch_add(i64::from(is_new), Relaxed);
         let user = state.user(room, &identity.user);
         user.connections += 1;
@@ -129,17 +143,19 @@ impl LocalPresence {
         self.changed.notified().await;
     }
 
-    /// Takes up to `max` rooms with changes, oldest first.
+    /// Takes up to `max` rooms with changes, each once, whose changes are to be taken next.
     pub fn take_rooms(&self, max: usize) -> Vec<Box<str>> {
-        let mut state = self.state();
-        let count = state.changed.len().min(max);
-        let rooms: Vec<_> = state.changed.drain(..count).collect();
-        for room in &rooms {
-            if let Some(one) = state.rooms.get_mut(room) {
-                one.is_queued = false;
+        let (mut state, mut rooms) = (self.state(), HashSet::new());
+        while rooms.len() < max
+            && let Some(next) = state.changed.pop()
+        {
+            state.queued.remove(&next);
+            let room = next.1;
+            if state.rooms.get(&room).is_some_and(|one| !one.changed.is_empty()) {
+                rooms.insert(room);
             }
         }
-        rooms
+        rooms.into_iter().collect()
     }
 
     /// Takes up to `max` changes of a room. They must be passed to [`LocalPresence::confirm`] or [`LocalPresence::retry`].
@@ -156,7 +172,9 @@ impl LocalPresence {
             Some(Change { user: name, connections, info: info.clone(), is_known })
         });
         let changes = changes.collect();
-        state.queue(room);
+        if let Some(first) = one.changed.front().cloned() {
+            state.queue(room, &first);
+        }
         changes
     }
 
@@ -164,20 +182,22 @@ impl LocalPresence {
     pub fn confirm(&self, room: &str, changes: &[Change]) {
         let mut state = self.state();
         let Some(one) = state.rooms.get_mut(room) else { return };
-        let mut removed = 0;
+        let mut removed = Vec::new();
         for change in changes {
             let Some(user) = one.users.get_mut(&change.user) else { continue };
             user.is_known = change.connections > 0;
             if user.connections == 0 && !user.is_changed {
                 one.users.remove(&change.user);
-                removed += 1;
+                removed.push(hash_of(&change.user));
             }
         }
         if one.users.is_empty() {
             state.rooms.remove(room);
         }
-        state.users -= removed;
-        self.metrics.presence_members.fetch_sub(removed as i64, Relaxed);
+        self.metrics.presence_members.fetch_sub(removed.len() as i64, Relaxed);
+        for user in removed {
+            state.members.remove(user);
+        }
     }
 
     /// The engine may not have these changes: they are taken again.
@@ -196,7 +216,7 @@ impl LocalPresence {
             state.rooms.get(room).map(|one| one.users.keys().cloned().collect()).unwrap_or_default();
         for user in theirs {
             if !state.rooms.get(room).is_some_and(|one| one.users.contains_key(&**user)) {
-                state.users += 1;
+                state.members.add(hash_of(user));
                 self.metrics.presence_members.fetch_add(1, Relaxed);
                 state.user(room, user).is_known = true;
                 state.mark_changed(room, user);
@@ -253,6 +273,11 @@ impl LocalPresence {
 // === impl State ===
 
 impl State {
+    fn new(max_members: usize) -> Self {
+        let (rooms, changed, queued) = (HashMap::new(), FairQueue::default(), HashSet::new());
+        Self { rooms, changed, queued, members: FairShares::new(max_members) }
+    }
+
     fn user(&mut self, room: &str, user: &str) -> &mut User {
         self.rooms.entry_ref(room).or_default().users.entry_ref(user).or_default()
     }
@@ -264,20 +289,22 @@ impl State {
         {
             found.is_changed = true;
             one.changed.push_back(user.into());
+            self.queue(room, user);
         }
-        self.queue(room);
     }
 
-    /// Puts a room with changes into the queue, unless it is there.
-    fn queue(&mut self, room: &str) {
-        if let Some(one) = self.rooms.get_mut(room)
-            && !one.changed.is_empty()
-            && !one.is_queued
-        {
-            one.is_queued = true;
-            self.changed.push_back(room.into());
+    /// Puts a room that a user has changed into the queue, unless it is there.
+    fn queue(&mut self, room: &str, user: &str) {
+        if self.queued.insert((user.into(), room.into())) {
+            self.changed.push(user.into(), room.into());
         }
     }
+}
+
+fn hash_of(user: &str) -> UserHash {
+    let mut hasher = DefaultHasher::new();
+    user.hash(&mut hasher);
+    hasher.finish()
 }
 
 #[cfg(test)]
@@ -318,7 +345,7 @@ mod tests {
         let changes = local.take_changes("r", 9);
         assert_eq!(changes, [change("a", 0, true)]);
         local.confirm("r", &changes);
-        assert!(!local.has_users("r") && local.state().users == 0);
+        assert!(!local.has_users("r") && local.state().members.usage() == (0, 0));
         assert_eq!(local.metrics.presence_members.load(Relaxed), 0);
     }
 
@@ -355,6 +382,29 @@ mod tests {
             local.confirm(room, &changes);
         }
         assert_eq!(taken, 5);
+    }
+
+    #[test]
+    fn a_user_in_very_many_rooms_neither_delays_others_nor_keeps_them_out() {
+        let local = local(Settings { max_members: 1_000, ..Settings::default() });
+        let greedy = identity("greedy", None);
+        let mut entered = 0;
+        while local.enter(&format!("made-up-{entered}"), &greedy) {
+            entered += 1;
+        }
+        assert!(entered < 900 && local.enter("r", &identity("a", None)), "{entered} of 1000");
+        // The greedy one has changed the room of the other before.
+        assert!(local.enter("s", &identity("b", None)));
+        let next = || local.take_rooms(1)[0].to_string();
+        let order = [next(), next(), next(), next()];
+        assert_eq!(order, ["made-up-0", "r", "s", "made-up-1"]);
+        local.enter("made-up-700", &identity("a", None));
+        let order = [next(), next()];
+        assert!(order.contains(&"made-up-700".to_owned()), "{order:?}");
+        assert_eq!(local.take_changes("made-up-700", 9).len(), 2);
+        let left = Vec::from_iter(std::iter::from_fn(|| local.take_rooms(1).pop()));
+        assert!(left.len() < entered && !left.contains(&"made-up-700".into()), "each has its turn once");
+        assert!(local.state().queued.is_empty() && local.state().changed.is_empty());
     }
 
     #[test]

@@ -40,8 +40,8 @@ pub trait Presence: Send + Sync {
 pub enum PresenceReplyTo {
     /// A connection, through the inbox of its shard.
     Connection(ConnectionRequest),
-    /// A request over HTTP.
-    Http(oneshot::Sender<PresenceResult>),
+    /// A request over HTTP, and its client.
+    Http(Client, oneshot::Sender<PresenceResult>),
 }
 
 /// A request of a connection.
@@ -59,6 +59,23 @@ pub struct ConnectionRequest {
     pub client: Client,
     /// The protocol's own id of the request.
     pub request: RequestId,
+}
+
+// === impl PresenceReplyTo ===
+
+impl PresenceReplyTo {
+    /// The client who waits.
+    pub fn client(&self) -> Client {
+        match self {
+            Self::Connection(request) => request.client,
+            Self::Http(client, _) => *client,
+        }
+    }
+
+    /// Whether the client has given up.
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::Http(_, reply) if reply.is_closed())
+    }
 }
 
 /// The reply to a request of a connection.

@@ -5,13 +5,17 @@
 //! repaired by reading on from the cursor. So nothing is missing or out of order, and the server holds no mailbox: a page
 //! is read when the connection's send buffer has room for it.
 //!
-//! Reads wait for their turn in one queue. Only [`MAX_READS`] are with the engines at a time. A user may have very many
-//! connections, so [`notices`] passes on what happens in a mailbox in turns.
+//! Reads wait in a queue in which clients have their turns one after another. Only [`MAX_READS`] are with the engines at a
+//! time. Clients share the acknowledgements that may wait. A user may have very many connections, so [`notices`] passes on
+//! what happens in a mailbox in turns.
 
 mod notices;
 
 use super::Shard;
+use crate::client::Client;
 use crate::close_reason::CloseReason;
+use crate::fair_queue::FairQueue;
+use crate::fair_shares::FairShares;
 use crate::mailbox::{
     Acknowledgement, MailboxAction, MailboxError, MailboxEvent, MailboxNotice, MailboxPage, MailboxReply,
     MailboxReplyTo, MailboxRequest, MailboxResult, Mailboxes, MessageId, PageRequest, Removed,
@@ -26,7 +30,7 @@ use std::time::{Duration, Instant};
 
 /// Reads that are with the engines at a time, per shard.
 const MAX_READS: usize = 64;
-/// Acknowledgements that are with the engines at a time, per shard.
+/// Acknowledgements that are with the engines at a time, per shard. Clients share them.
 const MAX_ACKNOWLEDGEMENTS: usize = 4096;
 /// The same, per connection and namespace.
 const MAX_ACKNOWLEDGEMENTS_PER_CONNECTION: u16 = 32;
@@ -83,19 +87,33 @@ enum State {
 }
 
 /// The mailboxes of a shard's connections.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct ShardMailboxes {
     /// The slots of each user's connections.
     users: HashMap<(u16, Arc<str>), Vec<u32>>,
     /// Mailboxes that are to be read, in the order of their turns.
-    queue: VecDeque<Turn>,
+    queue: FairQueue<Client, Turn>,
     /// Mailboxes that are to be read later, in the order of the times of each pause.
     slow: VecDeque<(Millis, Turn)>,
     unavailable: VecDeque<(Millis, Turn)>,
     /// What has happened and not all connections have received.
     notices: Notices,
     reads: usize,
-    acknowledgements: usize,
+    acknowledgements: FairShares,
+}
+
+impl Default for ShardMailboxes {
+    fn default() -> Self {
+        Self {
+            users: HashMap::new(),
+            queue: FairQueue::default(),
+            slow: VecDeque::new(),
+            unavailable: VecDeque::new(),
+            notices: Notices::default(),
+            reads: 0,
+            acknowledgements: FairShares::new(MAX_ACKNOWLEDGEMENTS),
+        }
+    }
 }
 
 /// A mailbox that is to be read.
@@ -104,6 +122,7 @@ struct Turn {
     slot: u32,
     generation: u32,
     namespace: u16,
+    client: Client,
 }
 
 // === impl OwnMailboxes ===
@@ -147,7 +166,7 @@ impl ShardMailboxes {
             while let Some((at, turn)) = later.front()
                 && *at <= now
             {
-                self.queue.push_back(*turn);
+                self.queue.push(turn.client, *turn);
                 later.pop_front();
             }
         }
@@ -228,7 +247,8 @@ impl Shard {
         request: Option<u64>,
     ) -> Result<Outcome<Removed>, MailboxError> {
         let mailboxes = self.mailboxes_of(namespace).ok_or(MailboxError::NotConfigured)?;
-        let is_full = self.mailboxes.acknowledgements >= MAX_ACKNOWLEDGEMENTS;
+        let client = Client::of(self.peer(slot));
+        let is_full = self.mailboxes.acknowledgements.check(client).is_err();
         let shard = self.number;
         let session = self.session_mut(slot).ok_or(MailboxError::NoUser)?;
         let generation = session.generation;
@@ -236,12 +256,12 @@ impl Shard {
         if is_full || mailbox.acknowledgements >= MAX_ACKNOWLEDGEMENTS_PER_CONNECTION {
             return Err(MailboxError::Busy);
         }
-        let reply_to = MailboxReplyTo { shard, slot, generation, namespace };
+        let reply_to = MailboxReplyTo { shard, slot, generation, namespace, client };
         let action = MailboxAction::Acknowledge { acknowledgement, request };
         match mailboxes.request(MailboxRequest { reply_to, user: (&*mailbox.user).into(), action }) {
             Outcome::Pending => {
                 mailbox.acknowledgements += 1;
-                self.mailboxes.acknowledgements += 1;
+                self.mailboxes.acknowledgements.add(client);
                 Ok(Outcome::Pending)
             }
             Outcome::Ready(MailboxReply { result: MailboxResult::Acknowledged { result, .. }, .. }) => {
@@ -253,7 +273,7 @@ impl Shard {
 
     /// Reads on from the cursor, after a pause.
     fn read_on(&mut self, slot: u32, namespace: u16, pause: Millis) {
-        let now = self.now;
+        let (now, client) = (self.now, Client::of(self.peer(slot)));
         let Some(session) = self.session_mut(slot) else { return };
         let generation = session.generation;
         let Some(mailbox) = session.mailboxes.get_mut(namespace) else { return };
@@ -261,9 +281,9 @@ impl Shard {
             return;
         }
         mailbox.state = State::Waiting;
-        let turn = Turn { slot, generation, namespace };
+        let turn = Turn { slot, generation, namespace, client };
         match pause {
-            0 => self.mailboxes.queue.push_back(turn),
+            0 => self.mailboxes.queue.push(client, turn),
             UNAVAILABLE_PAUSE => self.mailboxes.unavailable.push_back((now + pause, turn)),
             _ => self.mailboxes.slow.push_back((now + pause, turn)),
         }
@@ -278,18 +298,19 @@ impl Shard {
             if self.mailboxes.reads >= MAX_READS || began.elapsed() >= PAGES_TURN {
                 return;
             }
-            let Some(turn) = self.mailboxes.queue.pop_front() else { return };
+            let Some((_, turn)) = self.mailboxes.queue.pop() else { return };
             self.request_page(turn);
         }
     }
 
     fn request_page(&mut self, turn: Turn) {
-        let Turn { slot, generation, namespace } = turn;
+        let Turn { slot, generation, namespace, client } = turn;
         if !self.is_open(slot, generation) {
             return;
         }
-        let (shard, is_slow) = (self.number, self.is_slow(slot, 0));
         let bytes = PAGE_BYTES.min(self.settings.send_buffer / 4);
+        // With the page: one that the client has no room for would be read again and again.
+        let (shard, is_slow) = (self.number, self.is_slow(slot, bytes));
         let Some(mailboxes) = self.mailboxes_of(namespace) else { return };
         let Some(session) = self.session_mut(slot) else { return };
         let Some(mailbox) = session.mailboxes.get_mut(namespace) else { return };
@@ -301,7 +322,7 @@ impl Shard {
             return self.read_on(slot, namespace, SLOW_CLIENT_PAUSE);
         }
         (mailbox.newest, mailbox.is_stale) = (MessageId::FIRST, false);
-        let reply_to = MailboxReplyTo { shard, slot, generation, namespace };
+        let reply_to = MailboxReplyTo { shard, slot, generation, namespace, client };
         let page = PageRequest { after: mailbox.cursor, count: PAGE_COUNT, bytes };
         let action = MailboxAction::Read(page);
         match mailboxes.request(MailboxRequest { reply_to, user: (&*mailbox.user).into(), action }) {
@@ -321,7 +342,7 @@ impl Shard {
     pub(super) fn on_mailbox_reply(&mut self, reply: MailboxReply) {
         match reply.result {
             MailboxResult::Read(_) => self.mailboxes.reads -= 1,
-            MailboxResult::Acknowledged { .. } => self.mailboxes.acknowledgements -= 1,
+            MailboxResult::Acknowledged { .. } => self.mailboxes.acknowledgements.remove(reply.reply_to.client),
         }
         self.on_result(reply);
     }

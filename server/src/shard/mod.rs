@@ -10,7 +10,7 @@
 //! `delivery` and `delivery_queue` (from a publication to its members), `audience` (all connections) and `received`
 //! (one copy for each), `concatenator` (one write for many frames), `collected` (one write for many small messages), `encodings`, `joins` and `join_buffers` (from a
 //! join to its recovery), `pending_joins`, `pending_identities`, `mailbox` (messages for a user), `roomless`,
-//! `read_queue` and `buffers` (what one client may take from others), `timers`, `closes`, `connected` (what hooks
+//! `buffers` (what one client may take from others), `timers`, `closes`, `connected` (what hooks
 //! report), `identify` and `identities` (who a connection is), `expiries` (memberships that end with their key),
 //! `revocations`, `pages` (subscriptions of pages), `calls` (requests to the application), `cable` and `refreshes` (for
 //! Action Cable).
@@ -44,7 +44,6 @@ mod pending_joins;
 mod poll_response;
 mod polling;
 mod presence;
-mod read_queue;
 mod received;
 mod refreshes;
 mod revocations;
@@ -66,7 +65,9 @@ pub use stream::Stream;
 use crate::address_limits::AddressLimits;
 use crate::byte_budget::ByteBudget;
 use crate::capability::Engines;
+use crate::client::Client;
 use crate::close_reason::CloseReason;
+use crate::fair_queue::FairQueue;
 use crate::fair_shares::FairShares;
 use crate::hub::Hub;
 use crate::metrics::Metrics;
@@ -91,7 +92,6 @@ use pages::ShardPages;
 use pending_identities::PendingIdentities;
 use pending_joins::PendingJoins;
 use presence::Present;
-use read_queue::ReadQueue;
 use received::Received;
 use refreshes::Refreshes;
 use revocations::Revoked;
@@ -119,7 +119,7 @@ const REPLIES_TURN: Duration = Duration::from_millis(2);
 /// Time for requests before publications, sockets and timers have their turn again.
 const REQUESTS_TURN: Duration = Duration::from_millis(2);
 /// Time for reads: of sockets that wait for their turn, and again of sockets that were reported now. What is left has
-/// its turn later; see [`read_queue`].
+/// its turn later; see [`crate::fair_queue`].
 const READ_TURN: Duration = Duration::from_millis(1);
 
 /// The settings of all shards.
@@ -180,7 +180,7 @@ struct Shard {
     /// Grows with every slot taken and every join, so that a timer or a late reply cannot reach a later occupant.
     generation: u32,
     /// Sockets that may have more to read, though they will not be reported again.
-    read_again: ReadQueue,
+    read_again: FairQueue<Client, u32>,
     /// Who has received which event of those that were published to several targets.
     received: Received,
     /// Joins whose authorization or recovery has not arrived.
@@ -256,7 +256,7 @@ pub fn start(
             started: Instant::now(),
             now: 0,
             generation: 0,
-            read_again: ReadQueue::default(),
+            read_again: FairQueue::default(),
             received: Received::default(),
             pending_joins: PendingJoins::default(),
             mailboxes: ShardMailboxes::default(),
@@ -343,7 +343,7 @@ impl Shard {
 
     /// Maximum time for which the thread may sleep: zero while there is work, otherwise the time until the next timer.
     fn poll_timeout(&self) -> Option<Duration> {
-        let has_work = self.read_again.len() > 0
+        let has_work = !self.read_again.is_empty()
             || self.delivery.has_work()
             || !self.to_close.is_empty()
             || self.timers.next().is_some_and(|at| at <= self.now)

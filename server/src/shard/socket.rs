@@ -159,7 +159,7 @@ impl Shard {
         let began = Instant::now();
         while waiting > 0 && began.elapsed() < super::READ_TURN {
             waiting -= 1;
-            let Some(slot) = self.read_again.pop() else { return };
+            let Some((_, slot)) = self.read_again.pop() else { return };
             if let Some(socket) = self.slots.get_mut(slot as usize).and_then(Slot::socket) {
                 socket.is_read_later = false;
                 self.read(slot, true);

@@ -1,12 +1,16 @@
-//! Attacks with mailboxes: responses that are not read, and a user with very many connections.
+//! Attacks with mailboxes: responses that are not read, a user with very many connections, and acknowledgements without end.
 
 use crate::attacker::{self, open_from};
 use crate::bystander::assert_unnoticed;
 use crate::process::Process;
+use crate::support::http::Io;
+use crate::support::raw::{Raw, handshake};
 use crate::support::tokens::{TOKEN_SECRET, token};
-use crate::support::wait::in_time;
+use crate::support::wait::{in_time, until};
 use crate::support::{RedisServer, Request};
 use serde_json::json;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpSocket;
@@ -30,6 +34,13 @@ const MAX_BYTES: u64 = 1 << 20;
 const WORKING: u64 = 16 << 20;
 /// Connections of one user.
 const CONNECTIONS: usize = 600;
+/// Connections that acknowledge without end, each as often as its limit of bytes allows.
+const ACKNOWLEDGING: usize = 40;
+const ACKNOWLEDGEMENT_INTERVAL: Duration = Duration::from_millis(50);
+/// Connections that do not read their mailbox.
+const NOT_READING: usize = 20;
+/// Calls of Redis in half a second that are no reads without end: others have a few.
+const FEW_CALLS: i64 = 20;
 
 fn settings(more: &str) -> String {
     format!("/nodevent: {{open: true, {more}token: {{secret: {TOKEN_SECRET}}}, mailbox: {{unknown: keep}}}}\n")
@@ -162,6 +173,145 @@ fn very_many_messages_for_one_user_need_bounded_memory() {
             let grown = process.resident().saturating_sub(before);
             println!("{sent} messages: the process grew by {} KB", grown >> 10);
             assert!(grown < WORKING, "the server grew by {} MB", grown >> 20);
+        }
+    });
+}
+
+/// Enters the namespace as a user, and requests the mailbox.
+async fn open_mailbox(raw: &mut Raw, user: &str) {
+    let credential = json!({"token": token(json!({"sub": user}))}).to_string();
+    raw.send_text(&format!("40/nodevent,{credential}")).await;
+    assert!(raw.text().await.starts_with("40/nodevent,"));
+    raw.send_text("42/nodevent,[\"mailbox\"]").await;
+}
+
+/// Whether a packet is the end of a mailbox.
+fn is_last_page(packet: &str) -> bool {
+    packet.starts_with("42/nodevent,[\"mailbox\"") && packet.ends_with("\"last\":true}]")
+}
+
+/// Each names a thousand messages that do not exist, which Redis looks up one by one.
+#[test]
+fn acknowledgements_without_end_delay_no_publication() {
+    attacker::run(async {
+        let redis = RedisServer::start().await;
+        let process = Process::start(&settings(&format!("redis: \"{}\", ", redis.url()))).await;
+        process.is_ready().await;
+        notify(&process, "x").await;
+        let ids = Vec::from_iter((1..=1000).map(|number| format!("\"{number}\"")));
+        let packet = Arc::new(format!("42/nodevent,2[\"acknowledge\",{{\"ids\":[{}]}}]", ids.join(",")));
+        let mut connections = Vec::new();
+        for _ in 0..ACKNOWLEDGING {
+            let mut raw = open_from(&process.site, [127, 0, 0, 1]).await;
+            open_mailbox(&mut raw, "7").await;
+            connections.push(raw);
+        }
+        let replies = Arc::new(AtomicUsize::new(0));
+        let mut flood = JoinSet::new();
+        assert_unnoticed(&process.site.address, async || {
+            for mut raw in connections.drain(..) {
+                let (packet, replies) = (Arc::clone(&packet), Arc::clone(&replies));
+                flood.spawn(async move {
+                    let mut interval = tokio::time::interval(ACKNOWLEDGEMENT_INTERVAL);
+                    loop {
+                        tokio::select! {
+                            _ = interval.tick() => raw.send_text(&packet).await,
+                            text = raw.try_text() => match text {
+                                Some(text) => drop(replies.fetch_add(usize::from(text.starts_with("43")), SeqCst)),
+                                None => return,
+                            },
+                        }
+                    }
+                });
+            }
+            tokio::time::sleep(Duration::from_secs(3)).await;
+        })
+        .await;
+        assert!(replies.load(SeqCst) > ACKNOWLEDGING && flood.try_join_next().is_none(), "none was closed");
+        flood.abort_all();
+    });
+}
+
+/// All connections of one user want its full mailbox at the same moment.
+#[test]
+fn mailbox_of_one_client_is_not_behind_all_those_of_another() {
+    attacker::run(async {
+        let redis = RedisServer::start().await;
+        let process =
+            Process::start(&format!("shards: 1\n{}", settings(&format!("redis: \"{}\", ", redis.url())))).await;
+        process.is_ready().await;
+        send_many(&process, (1000, 700)).await;
+        let complete = Arc::new(AtomicUsize::new(0));
+        let (mut connections, mut readers) = (Vec::new(), JoinSet::new());
+        for _ in 0..CONNECTIONS / 2 {
+            let mut raw = open_from(&process.site, [127, 0, 0, 1]).await;
+            let credential = json!({"token": token(json!({"sub": "7"}))}).to_string();
+            raw.send_text(&format!("40/nodevent,{credential}")).await;
+            assert!(raw.text().await.starts_with("40/nodevent,"));
+            connections.push(raw);
+        }
+        let mut other = open_from(&process.site, [127, 0, 0, 2]).await;
+        for raw in &mut connections {
+            raw.send_text("42/nodevent,[\"mailbox\"]").await;
+        }
+        for mut raw in connections {
+            let complete = Arc::clone(&complete);
+            readers.spawn(async move {
+                while let Some(text) = raw.try_text().await {
+                    complete.fetch_add(usize::from(is_last_page(&text)), SeqCst);
+                }
+            });
+        }
+        open_mailbox(&mut other, "8").await;
+        while !is_last_page(&other.text().await) {}
+        let before = complete.load(SeqCst);
+        assert!(before < CONNECTIONS / 4, "{before} of {} mailboxes were read before", CONNECTIONS / 2);
+        until("the others are read too", async || complete.load(SeqCst) == CONNECTIONS / 2).await;
+        readers.abort_all();
+    });
+}
+
+/// A page for which the client has no room is not read before it has.
+#[test]
+fn mailboxes_of_clients_that_do_not_read_are_not_read_again_and_again() {
+    attacker::run(async {
+        let redis = RedisServer::start().await;
+        let process = Process::start(&settings(&format!("redis: \"{}\", ", redis.url()))).await;
+        process.is_ready().await;
+        send_many(&process, (1000, 1000)).await;
+        let mut connections = Vec::new();
+        for _ in 0..NOT_READING {
+            let socket = TcpSocket::new_v4().unwrap();
+            // The kernel is to hold little of it.
+            socket.set_recv_buffer_size(4096).unwrap();
+            let stream = socket.connect(process.site.address.parse().unwrap()).await.unwrap();
+            let mut stream: Box<dyn Io> = Box::new(stream);
+            stream.write_all(&handshake(&process.site.address, "")).await.unwrap();
+            let mut raw = Raw::after_handshake(stream).await;
+            assert!(raw.text().await.starts_with("0{"));
+            open_mailbox(&mut raw, "7").await;
+            connections.push(raw);
+        }
+        let calls = async || {
+            let text = redis
+                .call(&[
+                    "EVAL",
+                    "return tonumber(string.match(redis.call('INFO', 'commandstats'), 'cmdstat_evalsha:calls=(%d+)'))",
+                    "0",
+                ])
+                .await;
+            text.trim_start_matches(':').parse::<i64>().unwrap()
+        };
+        assert!(calls().await >= NOT_READING as i64, "the first pages were read");
+        until("the server waits for the clients", async || {
+            let before = calls().await;
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            calls().await - before < FEW_CALLS
+        })
+        .await;
+        // They receive the rest as soon as they read.
+        for raw in &mut connections {
+            while !is_last_page(&raw.text().await) {}
         }
     });
 }

@@ -159,6 +159,32 @@ async fn forged_names_of_event_streams_are_wrong_keys() {
 }
 
 #[tokio::test]
+async fn wrong_publish_keys_in_handshakes_of_action_cable_are_wrong_keys() {
+    let settings = "log: {audit: true}\nlimits: {wrong_keys_per_second_per_address: 1}\n/nodevent: {open: true}\n\
+        /cable: {protocol: action_cable, publish_key: the-key-of-the-application, \
+        action_cable: {signed_stream_key: a-key-of-more-than-sixteen-bytes}}\n";
+    let mut server = ServerWithBystander::start(settings).await;
+    let with = |key: &str| {
+        let request = Request { path: "/cable".to_owned(), ..handshake_request("") };
+        request.header("Authorization", &format!("Bearer {key}"))
+    };
+    let open = async |address: [u8; 4], key: &str| {
+        let mut stream = dial_from(&server, address).await;
+        stream.write_all(&with(key).encode(&server.address)).await.unwrap();
+        Response::read(&mut stream, true).await.unwrap()
+    };
+    let guess = "the-key-of-the-applicatioN";
+    assert_eq!(open([127, 0, 0, 1], guess).await.status, 101, "a client without a right key");
+    let line = server.logs("audit: key rejected").await;
+    assert!(line.contains("client=127.0.0.1") && line.contains("the publish key is missing or wrong"), "{line}");
+    until("the rate is reached", async || open([127, 0, 0, 1], guess).await.status == 429).await;
+    assert_refused(&server, &open([127, 0, 0, 1], guess).await, "wrong_keys", "wrong_keys_per_second_per_address").await;
+    assert_eq!(open([127, 0, 0, 1], "the-key-of-the-application").await.status, 101, "the right key");
+    assert_eq!(open([127, 0, 0, 2], guess).await.status, 101, "another address");
+    server.bystander_is_unaffected().await;
+}
+
+#[tokio::test]
 async fn right_keys_are_accepted_from_an_address_that_sends_wrong_ones() {
     let mut server = after_wrong_keys().await;
     // The same address: users behind the same proxy.

@@ -1,7 +1,8 @@
 //! The histories of the memory engine: positions and logs of rooms, under one limit.
 //!
 //! Only publishing creates a room and reading changes none, so rooms that clients make up need no memory. Publishers share
-//! the memory: what a room needs is that of its last publisher. Publishers without a limit to rooms have one half, and those
+//! the memory: what a room needs is that of its last publisher, of which the server with its events of presence is one only
+//! as long as there is no other. Publishers without a limit to rooms have one half, and those
 //! that are limited to rooms the other one, each in equal parts. What one does not need others may use. At the limit, memory
 //! of the publisher that exceeds its part the most is freed in this order: its oldest idempotency keys, the logs of its
 //! least recently published rooms, the positions of these rooms. So no publisher evicts what others need. A room that
@@ -136,6 +137,7 @@ impl MemoryHistory {
         }
         (room.age, room.position_ttl, room.published) = (retention.age, retention.position_ttl(), now);
         let (old, after) = (std::mem::replace(&mut room.lru_tick, self.lru_tick), room.bytes);
+        let owner = if publisher == Publisher::PRESENCE { room.owner } else { owner };
         let old_owner = std::mem::replace(&mut room.owner, owner);
         self.bytes = self.bytes + after - before;
         let previous = &mut self.owners[old_owner];
@@ -460,6 +462,23 @@ mod tests {
                 assert!(history.find_idempotent(&app, "k", now).is_some(), "{number}");
             }
         }
+    }
+
+    /// A client with a token enters and leaves rooms that it makes up, and those of publishers.
+    #[test]
+    fn events_of_presence_evict_no_published_history() {
+        let (mut history, now) = (MemoryHistory::new(100_000), Instant::now());
+        for number in 0..20 {
+            let room = format!("app-{number}");
+            publish_as(&mut history, ANY, &room, 100, now);
+            publish_as(&mut history, Publisher::PRESENCE, &room, 100, now);
+        }
+        for number in 0..3_000 {
+            publish_as(&mut history, Publisher::PRESENCE, &format!("made-up-{number}"), 100, now);
+        }
+        let kept = (0..20).filter(|number| log(&history, &format!("app-{number}"), now).1.len() == 2).count();
+        assert_eq!(kept, 20);
+        assert!(history.bytes <= 100_000 && history.rooms.len() > 50, "others do not need the rest");
     }
 
     /// What others do not need, one may use.

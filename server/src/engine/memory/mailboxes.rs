@@ -4,6 +4,7 @@ use super::super::Fanout;
 use super::mailbox::{MemoryMailboxes, StoreOutcome};
 use crate::capability::Pending;
 use crate::clock::now_ms;
+use crate::fair_turns::FairTurns;
 use crate::mailbox::{
     Acknowledgement, MailboxAction, MailboxEvent, MailboxNotice, MailboxPage, MailboxReply, MailboxRequest,
     MailboxResult, MailboxSettings, Mailboxes, NewMessage, PageRequest, Removed, Stored,
@@ -23,6 +24,8 @@ pub(super) struct MailboxesInMemory {
     fanout: Arc<tokio::sync::Mutex<Fanout>>,
     /// Locked briefly, and never across an await. Shards lock it too.
     mailboxes: Arc<Mutex<MemoryMailboxes>>,
+    /// The turns of acknowledgements of connections: one at a time, and clients one after another.
+    turns: Arc<FairTurns>,
     /// Runs what a shard must not wait for.
     runtime: Handle,
     /// For replies, which need no lock.
@@ -36,7 +39,7 @@ impl MailboxesInMemory {
         let mailboxes = Arc::new(Mutex::new(MemoryMailboxes::new(settings.clone())));
         let replies = fanout.clone();
         let fanout = Arc::new(tokio::sync::Mutex::new(fanout));
-        Self { settings, fanout, mailboxes, runtime: Handle::current(), replies }
+        Self { settings, fanout, mailboxes, turns: Arc::default(), runtime: Handle::current(), replies }
     }
 
     /// Stores a message for a user and for the user's devices.
@@ -127,6 +130,9 @@ impl Mailboxes for MailboxesInMemory {
             MailboxAction::Acknowledge { acknowledgement, request } => {
                 let mailboxes = self.clone();
                 self.runtime.spawn(async move {
+                    let (_ticket, turn) = mailboxes.turns.wait(reply_to.client);
+                    // Every ticket has its turn in the end.
+                    let _turn = turn.await.ok();
                     let removed = mailboxes.acknowledge(&user, &acknowledgement).await;
                     let result = MailboxResult::Acknowledged { request, result: Ok(removed) };
                     mailboxes.replies.mailbox_reply(MailboxReply { reply_to, result });

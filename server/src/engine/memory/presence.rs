@@ -15,9 +15,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What this server publishes belongs to no publisher.
-const OWN: Publisher<'static> = Publisher { name: "", is_limited: false };
-
 /// Rooms with changes that one turn takes.
 const ROOMS_PER_TURN: usize = 256;
 /// Changes of a room that one turn takes, so that other rooms have their turn.
@@ -81,7 +78,7 @@ impl MemoryPresence {
                             recorder.presence_published(&event);
                         }
                         if let Ok(publication) = publication::parse(event.as_bytes()) {
-                            memory.publish(&publication, None, OWN).await;
+                            memory.publish(&publication, None, Publisher::PRESENCE).await;
                             metrics.presence_events.fetch_add(1, Relaxed);
                         }
                     }
@@ -135,7 +132,7 @@ impl Presence for MemoryPresence {
 
     fn list(&self, room: &str, reply_to: PresenceReplyTo) -> Outcome<Arc<RoomPresence>> {
         let list = Arc::new(self.read(room));
-        if let PresenceReplyTo::Http(reply) = reply_to {
+        if let PresenceReplyTo::Http(_, reply) = reply_to {
             let result: PresenceResult = Ok(Arc::clone(&list));
             let _ = reply.send(result);
         }

@@ -11,6 +11,7 @@ use super::mailbox_users::{Due, MailboxUsers};
 use super::script::{Script, ScriptError};
 use crate::capability::{Pending, Unavailable};
 use crate::config::redis::Redis as RedisConfig;
+use crate::fair_turns::{FairLanes, Turn};
 use crate::mailbox::{
     Acknowledgement, MailboxAction, MailboxEvent, MailboxNotice, MailboxPage, MailboxReply, MailboxRequest,
     MailboxResult, MailboxSettings, Mailboxes, MessageId, NewMessage, PageRequest, Removed, Stored, StoredMessage,
@@ -37,6 +38,11 @@ const PIPELINE: usize = 128;
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 /// Places that are examined at a time.
 const SWEEP_SIZE: usize = 200;
+/// Requests of connections that are with Redis at a time: publications use the same connection, and one request may read a
+/// page or name a thousand messages.
+const REQUESTS_AT_ONCE: usize = 4;
+/// How long a request waits for its turn, behind those that wait for Redis.
+const TURN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause after Redis did not respond.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
@@ -55,6 +61,8 @@ struct Shared {
     scope: Scope,
     channel: String,
     users: MailboxUsers,
+    /// The turns of the requests of connections: clients one after another.
+    turns: FairLanes<REQUESTS_AT_ONCE>,
     /// Runs what a shard must not wait for.
     runtime: Handle,
     store: Script,
@@ -84,6 +92,7 @@ impl MailboxesInRedis {
         let subscriber = client::builder(redis)?.build_subscriber_client().map_err(|error| error.to_string())?;
         let shared = Arc::new(Shared {
             users: MailboxUsers::new(settings.age),
+            turns: FairLanes::default(),
             channel: scope.mailbox_channel(fanout.name()),
             settings,
             client,
@@ -181,6 +190,13 @@ impl Shared {
             let _ = self.free_place(user).await;
         }
         Ok(Removed { count, unread })
+    }
+
+    /// Waits until a client may use Redis for the mailbox of this user.
+    async fn turn(&self, user: &str, client: crate::client::Client) -> Result<Turn, Unavailable> {
+        let (_ticket, turn) = self.turns.wait(user, client);
+        let turn = tokio::time::timeout(TURN_TIMEOUT, turn).await.ok().and_then(Result::ok);
+        turn.ok_or_else(|| Unavailable { engine: "Redis", reason: "too many requests for mailboxes wait".into() })
     }
 
     /// Passes notices to the shards, and subscribes after each connect.
@@ -303,15 +319,21 @@ impl Mailboxes for MailboxesInRedis {
         let shared = Arc::clone(&self.0);
         self.0.runtime.spawn(async move {
             let MailboxRequest { reply_to, user, action } = request;
+            let turn = shared.turn(&user, reply_to.client).await;
             let result = match action {
-                MailboxAction::Read(page) => {
-                    MailboxResult::Read(shared.read(&user, page, true).await.map_err(unavailable))
-                }
+                MailboxAction::Read(page) => MailboxResult::Read(match &turn {
+                    Ok(_) => shared.read(&user, page, true).await.map_err(unavailable),
+                    Err(error) => Err(error.clone()),
+                }),
                 MailboxAction::Acknowledge { acknowledgement, request } => {
-                    let result = shared.acknowledge(&user, &acknowledgement).await.map_err(unavailable);
+                    let result = match &turn {
+                        Ok(_) => shared.acknowledge(&user, &acknowledgement).await.map_err(unavailable),
+                        Err(error) => Err(error.clone()),
+                    };
                     MailboxResult::Acknowledged { request, result }
                 }
             };
+            drop(turn);
             shared.fanout.mailbox_reply(MailboxReply { reply_to, result });
         });
         Outcome::Pending

@@ -7,6 +7,8 @@
 use super::Shared;
 use super::hooks::JournalInRedis;
 use super::presence_script::{PresenceScripts, Synced};
+use crate::client::Client;
+use crate::fair_queue::FairQueue;
 use crate::hooks::{HookEvent, Journal as _, Part};
 use crate::outcome::Outcome;
 use crate::presence::{
@@ -16,7 +18,7 @@ use crate::presence::{
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use hashbrown::{HashMap, HashSet};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -47,9 +49,17 @@ pub(super) struct RedisPresence {
 /// Requests for the members of rooms. The shards and the connections over HTTP limit their number.
 #[derive(Debug, Default)]
 struct Waiting {
-    /// The rooms, each once, oldest first.
-    rooms: VecDeque<Box<str>>,
-    requests: HashMap<Box<str>, Vec<PresenceReplyTo>>,
+    /// The rooms for which each client waits, which have their turns one after another. Some had it with another client.
+    rooms: FairQueue<Client, Box<str>>,
+    requests: HashMap<Box<str>, OfRoom>,
+}
+
+/// The requests for the members of one room.
+#[derive(Debug, Default)]
+struct OfRoom {
+    requests: Vec<PresenceReplyTo>,
+    /// The clients that have it in [`Waiting::rooms`].
+    clients: HashSet<Client>,
 }
 
 /// When rooms are due, each once.
@@ -114,7 +124,7 @@ impl RedisPresence {
     fn reply(&self, requests: Vec<PresenceReplyTo>, result: &PresenceResult) {
         for request in requests {
             match request {
-                PresenceReplyTo::Http(reply) => drop(reply.send(result.clone())),
+                PresenceReplyTo::Http(_, reply) => drop(reply.send(result.clone())),
                 PresenceReplyTo::Connection(reply_to) => {
                     self.shared.fanout.reply_presence(PresenceReply { reply_to, result: result.clone() });
                 }
@@ -129,13 +139,7 @@ impl Presence for RedisPresence {
     }
 
     fn list(&self, room: &str, reply_to: PresenceReplyTo) -> Outcome<Arc<RoomPresence>> {
-        let mut waiting = self.waiting();
-        if let Some(requests) = waiting.requests.get_mut(room) {
-            requests.push(reply_to);
-        } else {
-            waiting.requests.insert(room.into(), vec![reply_to]);
-            waiting.rooms.push_back(room.into());
-        }
+        self.waiting().add(room, reply_to);
         Outcome::Pending
     }
 }
@@ -143,10 +147,28 @@ impl Presence for RedisPresence {
 // === impl Waiting ===
 
 impl Waiting {
+    fn add(&mut self, room: &str, reply_to: PresenceReplyTo) {
+        let client = reply_to.client();
+        let of_room = self.requests.entry_ref(room).or_default();
+        of_room.requests.push(reply_to);
+        if of_room.clients.insert(client) {
+            self.rooms.push(client, room.into());
+        }
+    }
+
+    /// Takes the requests for up to `max` rooms. Nothing is read for clients that have given up.
     fn take(&mut self, max: usize) -> HashMap<Box<str>, Vec<PresenceReplyTo>> {
-        let count = self.rooms.len().min(max);
-        let rooms = self.rooms.drain(..count);
-        rooms.filter_map(|room| self.requests.remove_entry(&room)).collect()
+        let mut taken = HashMap::new();
+        while taken.len() < max
+            && let Some((_, room)) = self.rooms.pop()
+        {
+            let Some((room, OfRoom { mut requests, .. })) = self.requests.remove_entry(&room) else { continue };
+            requests.retain(|one| !one.is_gone());
+            if !requests.is_empty() {
+                taken.insert(room, requests);
+            }
+        }
+        taken
     }
 }
 
@@ -353,5 +375,31 @@ impl Worker {
         let next =
             renewal.into_iter().chain(next_due.into_iter().chain(more).map(|wait| now + wait.max(TURN))).min();
         self.schedule.set(&room, next);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::oneshot;
+
+    #[test]
+    fn clients_have_their_turns_one_after_another_and_those_that_gave_up_have_none() {
+        let client = |host: u8| Client::of([10, 0, 0, host].into());
+        let (mut waiting, mut receivers) = (Waiting::default(), Vec::new());
+        let mut add = |waiting: &mut Waiting, host: u8, room: &str| {
+            let (sender, receiver) = oneshot::channel();
+            waiting.add(room, PresenceReplyTo::Http(client(host), sender));
+            receivers.push(receiver);
+        };
+        (0..1_000).for_each(|room| add(&mut waiting, 1, &room.to_string()));
+        add(&mut waiting, 2, "own");
+        // It has waited longest for the other client.
+        add(&mut waiting, 2, "999");
+        let taken = waiting.take(4);
+        assert!(["0", "own", "1", "999"].iter().all(|room| taken.contains_key(*room)), "{taken:?}");
+        assert_eq!(taken["999"].len(), 2);
+        drop(receivers);
+        assert!(waiting.take(4).is_empty() && waiting.rooms.is_empty() && waiting.requests.is_empty());
     }
 }

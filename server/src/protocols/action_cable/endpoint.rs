@@ -2,7 +2,7 @@
 
 use super::{ActionCable, Client, Site, Unit, event_source, sessions};
 use crate::http::websocket::{self, Handshake};
-use crate::http::{Endpoint, Http, PeerAddr, ResponseFuture, is_application, query, reply};
+use crate::http::{Endpoint, Http, PeerAddr, ResponseFuture, is_application_handshake, query, reply};
 use crate::protocol::{Millis, Protocol};
 use crate::token::MAX_TOKEN_BYTES;
 use axum::extract::Request;
@@ -51,7 +51,11 @@ impl CableEndpoint {
         match Handshake::check(http, &request.headers, &[SUBPROTOCOL, EXTENDED_SUBPROTOCOL]) {
             Ok(handshake) => {
                 let mut client = Client::of(request, handshake.subprotocol(), site.settings.ping_interval);
-                client.is_application = is_application(site.namespaces.get(site.id), &request.headers);
+                client.is_application =
+                    match is_application_handshake(http, site.namespaces.get(site.id), request) {
+                        Ok(is_application) => is_application,
+                        Err(refusal) => return *refusal,
+                    };
                 let (site, token) = (Arc::clone(site), token_in_subprotocol(request));
                 let query = query_of_channels(&site, request);
                 let restores = client.is_extended.then(|| session_to_restore(request)).flatten();

@@ -28,11 +28,13 @@ pub(super) struct Notices {
     turns: VecDeque<User>,
 }
 
-/// A notice, and the connections that have not received it.
+/// A notice.
 #[derive(Debug)]
 struct OnItsWay {
     broadcast: Arc<MailboxBroadcast>,
-    slots: Vec<u32>,
+    /// The connections that have not received it. `None`: those before it come first. A user may have very many connections
+    /// and notices, so not every notice lists them.
+    slots: Option<Vec<u32>>,
 }
 
 // === impl Notices ===
@@ -42,24 +44,25 @@ impl Notices {
         self.turns.is_empty()
     }
 
-    fn add(&mut self, user: User, broadcast: Arc<MailboxBroadcast>, slots: Vec<u32>) {
+    fn add(&mut self, user: User, broadcast: Arc<MailboxBroadcast>) {
         let queue = self.of_users.entry(user.clone()).or_default();
         if queue.is_empty() {
             self.turns.push_back(user);
         }
-        queue.push_back(OnItsWay { broadcast, slots });
+        queue.push_back(OnItsWay { broadcast, slots: None });
     }
 
     /// The next connections of the user whose turn it is, with what is passed on to them, and the bytes that the notice
-    /// gives back if these are its last ones.
-    fn next(&mut self) -> Option<(Arc<MailboxBroadcast>, Vec<u32>, u32)> {
+    /// gives back if these are its last ones. `connections`: those of each user.
+    fn next(&mut self, connections: &HashMap<User, Vec<u32>>) -> Option<(Arc<MailboxBroadcast>, Vec<u32>, u32)> {
         let user = self.turns.pop_front()?;
         let queue = self.of_users.get_mut(&user)?;
         let first = queue.front_mut()?;
-        let from = first.slots.len().saturating_sub(CONNECTIONS_PER_TURN);
-        let (slots, broadcast) = (first.slots.split_off(from), Arc::clone(&first.broadcast));
+        let left = first.slots.get_or_insert_with(|| connections.get(&user).cloned().unwrap_or_default());
+        let from = left.len().saturating_sub(CONNECTIONS_PER_TURN);
+        let (slots, broadcast) = (left.split_off(from), Arc::clone(&first.broadcast));
         let mut released = 0;
-        if first.slots.is_empty() {
+        if left.is_empty() {
             released = broadcast.cost;
             queue.pop_front();
         }
@@ -78,16 +81,16 @@ impl Shard {
     /// Something happened in the mailbox of a user.
     pub(in crate::shard) fn on_mailbox_notice(&mut self, broadcast: Arc<MailboxBroadcast>) {
         let user: User = (broadcast.namespace, Arc::from(&*broadcast.notice.user));
-        match self.mailboxes.users.get(&user).cloned() {
-            Some(slots) => self.mailboxes.notices.add(user, broadcast, slots),
-            None => self.delivery.release(broadcast.cost),
+        match self.mailboxes.users.contains_key(&user) {
+            true => self.mailboxes.notices.add(user, broadcast),
+            false => self.delivery.release(broadcast.cost),
         }
     }
 
     /// Passes notices on for as long as a turn lasts.
     pub(super) fn pass_on_notices(&mut self) {
         let began = Instant::now();
-        while let Some((broadcast, slots, released)) = self.mailboxes.notices.next() {
+        while let Some((broadcast, slots, released)) = self.mailboxes.notices.next(&self.mailboxes.users) {
             for slot in slots {
                 self.on_own_notice(slot, broadcast.namespace, &broadcast.notice);
             }
@@ -110,8 +113,10 @@ mod tests {
         ((0, user.into()), Arc::new(MailboxBroadcast { namespace: 0, notice, cost: 7 }))
     }
 
-    fn next(notices: &mut Notices) -> Option<(String, u64, usize, u32)> {
-        let (broadcast, slots, released) = notices.next()?;
+    type Connections = HashMap<User, Vec<u32>>;
+
+    fn next(notices: &mut Notices, connections: &Connections) -> Option<(String, u64, usize, u32)> {
+        let (broadcast, slots, released) = notices.next(connections)?;
         Some((broadcast.notice.user.to_string(), broadcast.notice.unread, slots.len(), released))
     }
 
@@ -119,11 +124,17 @@ mod tests {
     fn users_have_their_turns_one_after_another_and_notices_of_a_user_keep_their_order() {
         let mut notices = Notices::default();
         let (many, first) = notice("many", 1);
-        notices.add(many.clone(), first, (0..10).collect());
-        notices.add(many, notice("many", 2).1, (0..3).collect());
+        let mut connections = Connections::from_iter([(many.clone(), (0..10).collect())]);
+        notices.add(many.clone(), first);
+        notices.add(many.clone(), notice("many", 2).1);
         let (one, only) = notice("one", 9);
-        notices.add(one, only, vec![99]);
-        let order: Vec<_> = std::iter::from_fn(|| next(&mut notices)).collect();
+        connections.insert(one.clone(), vec![99]);
+        notices.add(one, only);
+        let mut order = Vec::from_iter((0..3).filter_map(|_| next(&mut notices, &connections)));
+        // Connections end, and the notices that wait list none of them.
+        assert!(notices.of_users[&many].iter().skip(1).all(|waiting| waiting.slots.is_none()));
+        connections.insert(many, (0..3).collect());
+        order.extend(std::iter::from_fn(|| next(&mut notices, &connections)));
         let expected =
             [("many", 1, 4, 0), ("one", 9, 1, 7), ("many", 1, 4, 0), ("many", 1, 2, 7), ("many", 2, 3, 7)];
         assert_eq!(
