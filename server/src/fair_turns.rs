@@ -6,7 +6,7 @@
 use crate::client::Client;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
@@ -49,7 +49,7 @@ impl<const N: usize> Default for FairLanes<N> {
 
 impl<const N: usize> FairLanes<N> {
     /// See [`FairTurns::wait`].
-    pub(crate) fn wait(&self, name: &str, client: Client) -> (Arc<Ticket>, oneshot::Receiver<Turn>) {
+    pub(crate) fn wait(&self, name: &(impl Hash + ?Sized), client: Client) -> (Arc<Ticket>, oneshot::Receiver<Turn>) {
         let mut hasher = DefaultHasher::new();
         name.hash(&mut hasher);
         self.0[hasher.finish() as usize % N].wait(client)

@@ -3,7 +3,8 @@
 use super::admission::Limit;
 use super::peer::Source;
 use super::tls::{Certificate, TlsError};
-use super::{HttpService, connection, proxy_protocol};
+use super::{HttpService, connection, proxy_protocol, tls_handshake};
+use crate::client::Client;
 use crate::config::listen::Listen;
 use socket2::SockRef;
 use std::io;
@@ -229,7 +230,8 @@ async fn identify(
     };
     let Some(tls) = tls else { return Some(Identified::Plain(stream, source)) };
     let client = source.address();
-    match tokio::time::timeout(timeout, tls.accept(stream)).await {
+    let handshake = tls_handshake::accept(&http.tls_turns, &tls, stream, Client::of(client));
+    match tokio::time::timeout(timeout, handshake).await {
         Ok(Ok(stream)) => Some(Identified::Tls(Box::new(stream), source)),
         Ok(Err(error)) => {
             tracing::debug!(%client, %error, "TLS handshake failed");

@@ -44,6 +44,7 @@ mod router;
 mod send;
 mod timed_stream;
 mod tls;
+mod tls_handshake;
 mod turted_push;
 mod user_connections;
 mod user_path;
@@ -149,6 +150,7 @@ pub struct Http {
     listed: Listed,
     history_responses: HistoryResponses,
     mailbox_reads: MailboxReads,
+    tls_turns: tls_handshake::Turns,
     bodies: Arc<ByteBudget>,
     /// What responses to polls hold that are not written.
     pub poll_responses: Arc<ByteBudget>,
@@ -189,6 +191,7 @@ impl Http {
             listed,
             history_responses,
             mailbox_reads: MailboxReads::default(),
+            tls_turns: tls_handshake::Turns::default(),
             bodies,
             poll_responses,
             refused_origins: Mutex::default(),

@@ -168,11 +168,7 @@ async fn wrong_publish_keys_in_handshakes_of_action_cable_are_wrong_keys() {
         let request = Request { path: "/cable".to_owned(), ..handshake_request("") };
         request.header("Authorization", &format!("Bearer {key}"))
     };
-    let open = async |address: [u8; 4], key: &str| {
-        let mut stream = dial_from(&server, address).await;
-        stream.write_all(&with(key).encode(&server.address)).await.unwrap();
-        Response::read(&mut stream, true).await.unwrap()
-    };
+    let open = async |address: [u8; 4], key: &str| send_from(&server, address, &with(key)).await;
     let guess = "the-key-of-the-applicatioN";
     assert_eq!(open([127, 0, 0, 1], guess).await.status, 101, "a client without a right key");
     let line = server.logs("audit: key rejected").await;
