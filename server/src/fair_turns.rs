@@ -49,7 +49,11 @@ impl<const N: usize> Default for FairLanes<N> {
 
 impl<const N: usize> FairLanes<N> {
     /// See [`FairTurns::wait`].
-    pub(crate) fn wait(&self, name: &(impl Hash + ?Sized), client: Client) -> (Arc<Ticket>, oneshot::Receiver<Turn>) {
+    pub(crate) fn wait(
+        &self,
+        name: &(impl Hash + ?Sized),
+        client: Client,
+    ) -> (Arc<Ticket>, oneshot::Receiver<Turn>) {
         let mut hasher = DefaultHasher::new();
         name.hash(&mut hasher);
         self.0[hasher.finish() as usize % N].wait(client)

@@ -174,7 +174,8 @@ async fn wrong_publish_keys_in_handshakes_of_action_cable_are_wrong_keys() {
     let line = server.logs("audit: key rejected").await;
     assert!(line.contains("client=127.0.0.1") && line.contains("the publish key is missing or wrong"), "{line}");
     until("the rate is reached", async || open([127, 0, 0, 1], guess).await.status == 429).await;
-    assert_refused(&server, &open([127, 0, 0, 1], guess).await, "wrong_keys", "wrong_keys_per_second_per_address").await;
+    assert_refused(&server, &open([127, 0, 0, 1], guess).await, "wrong_keys", "wrong_keys_per_second_per_address")
+        .await;
     assert_eq!(open([127, 0, 0, 1], "the-key-of-the-application").await.status, 101, "the right key");
     assert_eq!(open([127, 0, 0, 2], guess).await.status, 101, "another address");
     server.bystander_is_unaffected().await;

@@ -51,11 +51,11 @@ impl CableEndpoint {
         match Handshake::check(http, &request.headers, &[SUBPROTOCOL, EXTENDED_SUBPROTOCOL]) {
             Ok(handshake) => {
                 let mut client = Client::of(request, handshake.subprotocol(), site.settings.ping_interval);
-                client.is_application =
-                    match is_application_handshake(http, site.namespaces.get(site.id), request) {
-                        Ok(is_application) => is_application,
-                        Err(refusal) => return *refusal,
-                    };
+                client.is_application = match is_application_handshake(http, site.namespaces.get(site.id), request)
+                {
+                    Ok(is_application) => is_application,
+                    Err(refusal) => return *refusal,
+                };
                 let (site, token) = (Arc::clone(site), token_in_subprotocol(request));
                 let query = query_of_channels(&site, request);
                 let restores = client.is_extended.then(|| session_to_restore(request)).flatten();
