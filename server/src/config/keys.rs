@@ -1452,7 +1452,8 @@ pub static LIMITS: Section = Section {
             "max_present",
             Number(1, 100_000_000),
             Value("500000"),
-            "Members of all rooms with `presence` of a namespace, on this server. Users share them. Beyond it, users join and are not present.",
+            "Members of all rooms with `presence` of a namespace, on this server. Users share them. Beyond it, users join and \
+             are not present.",
             "Very many users are in several rooms each, and the machine has the memory.",
             "2000000",
         ),
