@@ -1,6 +1,7 @@
 //! The details of a connection that come from its HTTP request.
 
 use crate::address_limits::ConnectionPermit;
+use crate::identity::Identity;
 use crate::pages::VisitorKey;
 use crate::token::{RequestToken, TokenSource};
 use nodevent_protocol::page::PageHash;
@@ -14,6 +15,9 @@ const MAX_SHARED_ORIGINS: usize = 256;
 
 /// What the names of listed cookies begin with, among the listed headers.
 pub const COOKIE: &str = "cookie:";
+
+/// Who a visitor is in the namespaces with these ids, as the application that has handed over the connection knows.
+pub type VisitorIdentities = Arc<[(u16, Arc<Identity>)]>;
 
 /// The parts of the request that are used after the connection is open.
 ///
@@ -43,6 +47,7 @@ struct Details {
     query: Option<Box<str>>,
     /// The visitor, as the namespaces with these ids recognize them.
     visitors: Box<[(u16, VisitorKey)]>,
+    identities: Option<VisitorIdentities>,
 }
 
 /// Makes [`ConnectInfo`]s that share what is the same.
@@ -134,6 +139,21 @@ impl ConnectInfo {
             Arc::make_mut(self.details.get_or_insert_default()).visitors = visitors.into();
         }
         self
+    }
+
+    /// The same connection of a visitor whom the application knows.
+    #[must_use]
+    pub fn with_identities(mut self, identities: Option<&VisitorIdentities>) -> Self {
+        if let Some(identities) = identities {
+            Arc::make_mut(self.details.get_or_insert_default()).identities = Some(Arc::clone(identities));
+        }
+        self
+    }
+
+    /// Who the visitor is in a namespace, if the application has said so with the connection.
+    pub fn identity(&self, namespace: u16) -> Option<&Arc<Identity>> {
+        let identities = self.details.as_ref()?.identities.as_ref()?;
+        identities.iter().find(|(one, _)| *one == namespace).map(|(_, identity)| identity)
     }
 
     /// The visitor, as a namespace recognizes them.

@@ -59,6 +59,7 @@ pub mod send_buffer;
 pub mod server;
 pub mod shard;
 pub mod sources;
+pub mod stated_identity;
 pub mod tls_client;
 pub mod token;
 pub mod user_connections;

@@ -52,6 +52,10 @@ pub struct Metrics {
     invalid_publishes: [AtomicU64; INVALID.len()],
     /// Connections and requests rejected because a limit of connections, sockets or open files was reached.
     pub rejected_connections: AtomicU64,
+    /// Connections that the application has handed over.
+    pub handovers: AtomicU64,
+    /// Connections that the application could not hand over, by a mistake or because of a limit.
+    pub rejected_handovers: AtomicU64,
     /// Handshakes rejected because of their origin.
     pub rejected_origins: AtomicU64,
     /// HTTP requests rejected as malformed or unauthorized, or for an unknown host, namespace or session. Those
@@ -254,6 +258,18 @@ pub static SERIES: &[Series] = &[
         help: "Handshakes, requests and keys rejected because of a limit of their address.",
         alert: "It grows at all: a client floods the server, or many clients share an address; behind a proxy, set `trusted_proxies`.",
         read: Read::ByReason(&AddressLimit::NAMES, |metrics| &metrics.address_limits),
+    },
+    Series {
+        name: "handovers_total",
+        help: "Connections that the application has handed over through `handover_socket`.",
+        alert: "It does not grow although pages connect to the application's own address: see `rake nodevent:doctor`.",
+        read: Read::Counter(|metrics| &metrics.handovers),
+    },
+    Series {
+        name: "rejected_handovers_total",
+        help: "Connections that the application wanted to hand over, and that were rejected.",
+        alert: "It grows at all: gem and server have different versions, or a limit is reached. See the log.",
+        read: Read::Counter(|metrics| &metrics.rejected_handovers),
     },
     Series {
         name: "rejected_origins_total",

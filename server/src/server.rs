@@ -20,7 +20,8 @@ use crate::engine::memory::Memory;
 use crate::engine::redis::{self, Redis};
 use crate::hooks::{Recorder, keep_journal};
 use crate::http::{
-    self, Bound, BoundSocket, Endpoint, Http, HttpService, ListenError, NotificationsSource, TurtedPush,
+    self, Bound, BoundHandover, BoundSocket, Endpoint, Http, HttpService, ListenError, NotificationsSource,
+    TurtedPush,
 };
 use crate::mailbox::MailboxSettings;
 use crate::metrics::Metrics;
@@ -75,6 +76,7 @@ pub struct Server {
     /// The listeners for the pushes of one namespace each, with their endpoints.
     push: Vec<(Bound, Arc<dyn Endpoint>)>,
     publish_socket: Option<BoundSocket>,
+    handover: Option<BoundHandover>,
     admin: Option<Bound>,
     shards: Shards,
     threads: Vec<JoinHandle<()>>,
@@ -116,6 +118,7 @@ impl Server {
         let push = push_listeners(&config)?;
         let admin = config.admin.as_ref().map(Bound::bind).transpose()?;
         let publish_socket = config.publish_socket.as_deref().map(BoundSocket::bind).transpose()?;
+        let handover = config.handover_socket.as_deref().map(BoundHandover::bind).transpose()?;
         if config.autodetect_engine {
             redis::autodetect::choose_engine(&mut config).await;
         }
@@ -181,6 +184,7 @@ impl Server {
             public,
             push,
             publish_socket,
+            handover,
             admin,
             shards,
             threads,
@@ -235,6 +239,11 @@ impl Server {
         if let Some(bound) = self.publish_socket {
             tracing::info!(path = %bound.path().display(), "listening for publishers on this machine");
             accepting.push(tokio::spawn(bound.serve(HttpService::publish_socket(&self.http), stop_rx.clone())));
+        }
+        if let Some(bound) = self.handover {
+            tracing::info!(path = %bound.path().display(), "listening for connections that the application hands over");
+            // A client is not a program on this machine, whatever its address is.
+            accepting.push(tokio::spawn(bound.serve(HttpService::public(&self.http, false), stop_rx.clone())));
         }
         if let Some(bound) = self.admin {
             tracing::info!(url = %bound.url(), "listening for administration");

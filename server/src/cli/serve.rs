@@ -6,7 +6,7 @@ use clap::Args;
 use nodevent_server::log;
 use nodevent_server::server::{Reloader, Server};
 use std::os::unix::process::parent_id;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -20,22 +20,29 @@ pub(super) struct Serve {
     /// Stop when this process is not the parent any more, e.g. because it was killed.
     #[arg(long, value_name = "PID")]
     parent_pid: Option<u32>,
+    /// Path of the Unix socket through which the application hands over connections, instead of `handover_socket` of the
+    /// configuration.
+    #[arg(long, value_name = "PATH")]
+    handover_socket: Option<PathBuf>,
 }
 
 // === impl Serve ===
 
 impl Serve {
     pub(super) fn with_file(file: Option<PathBuf>) -> Self {
-        Self { source: Source { file, web_service: None }, parent_pid: None }
+        Self { source: Source { file, web_service: None }, parent_pid: None, handover_socket: None }
     }
 
     pub(super) fn run(&self) -> CommandResult {
-        run(&self.source, self.parent_pid)
+        run(&self.source, self.parent_pid, self.handover_socket.as_deref())
     }
 }
 
-fn run(source: &Source, parent_pid: Option<u32>) -> CommandResult {
-    let (loaded, web_service) = source.load()?;
+fn run(source: &Source, parent_pid: Option<u32>, handover_socket: Option<&Path>) -> CommandResult {
+    let (mut loaded, web_service) = source.load()?;
+    if let Some(path) = handover_socket {
+        loaded.config.handover_socket = Some(path.to_owned());
+    }
     let config = &loaded.config;
     let is_turted = config.namespaces.iter().any(|one| one.turted.is_some());
     let level = log::turted_level().filter(|_| is_turted).unwrap_or(&config.log);

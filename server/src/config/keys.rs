@@ -222,6 +222,16 @@ pub static TOP: Section = Section {
             "",
         ),
         key(
+            "handover_socket",
+            Text,
+            Words("none"),
+            "Path of a Unix socket through which an application on the same machine hands over connections of browsers, \
+             relative to the folder of this file. Only programs of the server's user may use it.",
+            "The gem is mounted in the application, so that pages need no second address, and Puma does not start the server \
+             (with `plugin :nodevent`, it passes the path).",
+            "",
+        ),
+        key(
             "publish_origins",
             Texts,
             Words("none: no page may publish"),

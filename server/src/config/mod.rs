@@ -86,6 +86,8 @@ pub struct Config {
     pub publish_locally: bool,
     /// The Unix socket through which programs on this machine publish without a key.
     pub publish_socket: Option<PathBuf>,
+    /// The Unix socket through which the application hands over connections.
+    pub handover_socket: Option<PathBuf>,
     /// Origins of pages that may publish, with a key.
     pub publish_origins: Origins,
     /// Proxies whose forwarding headers count.
@@ -267,6 +269,7 @@ fn defaults(publish_locally: bool) -> Config {
         hosts: Hosts::default(),
         publish_locally,
         publish_socket: None,
+        handover_socket: None,
         publish_origins: Origins::default(),
         trusted_proxies: TrustedProxies::default(),
         console: None,
@@ -313,7 +316,8 @@ fn read_tree(root: &Node, publishes_locally: bool, folder: &Path, report: &mut R
     let mut config = Config {
         listen,
         public_url,
-        publish_socket: read_socket(&mut top, folder, report),
+        publish_socket: read_socket(&mut top, "publish_socket", folder, report),
+        handover_socket: read_socket(&mut top, "handover_socket", folder, report),
         publish_origins: read_origins(&mut top, "publish_origins", report),
         origins: read_origins(&mut top, "origins", report),
         admin: listen::admin(&mut top, report),
@@ -344,12 +348,12 @@ fn read_tree(root: &Node, publishes_locally: bool, folder: &Path, report: &mut R
     Some(config)
 }
 
-/// Reads `publish_socket`. The path is logged, so it must not be the URL of something.
-fn read_socket(top: &mut MapReader<'_>, folder: &Path, report: &mut Report) -> Option<PathBuf> {
-    let location = top.location_of("publish_socket");
-    let path = top.text("publish_socket", report)?;
+/// Reads the path of a Unix socket. It is logged, so it must not be the URL of something.
+fn read_socket(top: &mut MapReader<'_>, key: &'static str, folder: &Path, report: &mut Report) -> Option<PathBuf> {
+    let location = top.location_of(key);
+    let path = top.text(key, report)?;
     if path.contains("://") {
-        report.error(location, "publish_socket is not a path", "write a path like /run/nodevent/publish.sock");
+        report.error(location, format!("{key} is not a path"), "write a path like /run/nodevent/nodevent.sock");
         return None;
     }
     Some(folder.join(path))

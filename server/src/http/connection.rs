@@ -7,7 +7,7 @@ use super::timed_stream::TimedStream;
 use super::websocket::UpgradeGrant;
 use super::{Http, HttpService};
 use crate::shard::Stream;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use hyper::body::Incoming;
@@ -29,7 +29,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
 
 /// The largest head of a request. Bytes.
-const MAX_HEAD_BYTES: usize = 16 * 1024;
+pub(super) const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// Time in which a socket that closes to make room may take the end of the stream.
 const MAX_LAST_WRITE: Duration = Duration::from_millis(100);
 /// The response to a request that the HTTP library would understand differently from other programs.
@@ -132,7 +132,11 @@ pub(super) async fn serve(stream: impl IntoSocket, service: HttpService, source:
     let mut stream = parts.io.into_inner();
     if let Some(GrantedUpgrade { grant, response }) = handover.take() {
         return match stream.into_inner().into_socket() {
-            Ok(socket) => grant.attach(&http, socket, response, parts.read_buf, source.address()),
+            Ok((socket, unread)) => {
+                let read_ahead =
+                    if unread.is_empty() { parts.read_buf } else { [parts.read_buf, unread].concat().into() };
+                grant.attach(&http, socket, response, read_ahead, source.address());
+            }
             Err(error) => tracing::warn!(%error, "could not hand a socket to its shard"),
         };
     }
@@ -217,24 +221,25 @@ fn is_stall(error: &hyper::Error) -> bool {
 
 /// A stream that can be taken back from the HTTP library.
 pub(super) trait IntoSocket: AsyncRead + AsyncWrite + Unpin + Send {
-    fn into_socket(self) -> io::Result<Stream>;
+    /// The socket, and what was read of it that the HTTP library has not seen.
+    fn into_socket(self) -> io::Result<(Stream, Bytes)>;
 }
 
 impl IntoSocket for TcpStream {
-    fn into_socket(self) -> io::Result<Stream> {
-        Ok(Stream::plain(self.into_std()?))
+    fn into_socket(self) -> io::Result<(Stream, Bytes)> {
+        Ok((Stream::plain(self.into_std()?), Bytes::new()))
     }
 }
 
 impl IntoSocket for tokio_rustls::server::TlsStream<TcpStream> {
-    fn into_socket(self) -> io::Result<Stream> {
+    fn into_socket(self) -> io::Result<(Stream, Bytes)> {
         let (tcp, tls) = self.into_inner();
-        Ok(Stream::tls(tcp.into_std()?, tls))
+        Ok((Stream::tls(tcp.into_std()?, tls), Bytes::new()))
     }
 }
 
 impl IntoSocket for UnixStream {
-    fn into_socket(self) -> io::Result<Stream> {
+    fn into_socket(self) -> io::Result<(Stream, Bytes)> {
         // The publish socket serves no WebSockets.
         Err(io::ErrorKind::Unsupported.into())
     }

@@ -41,8 +41,8 @@ pub enum ListenError {
     /// The host does not resolve, or is not an address of this machine.
     #[error("cannot listen on {0}: {1}")]
     Other(String, String),
-    /// The publish socket cannot be created.
-    #[error("cannot listen on the publish socket {0}: {1}")]
+    /// A Unix socket cannot be created.
+    #[error("cannot listen on the Unix socket {0}: {1}")]
     Socket(PathBuf, String),
     /// The certificate or key is unusable.
     #[error(transparent)]
@@ -87,10 +87,8 @@ impl Bound {
                 io::ErrorKind::PermissionDenied => ListenError::Forbidden(listen.port, listen.host.clone()),
                 _ => other(error),
             })?;
-        // Every accepted socket inherits both: small messages leave at once, and what exceeds the limit waits in the send
-        // buffer, where it is bounded and counted.
-        SockRef::from(&listener).set_tcp_nodelay(true).map_err(other)?;
-        SockRef::from(&listener).set_tcp_notsent_lowat(NOTSENT_LOWAT).map_err(other)?;
+        // Every accepted socket inherits it.
+        tune(&SockRef::from(&listener)).map_err(other)?;
         let address = listener.local_addr().map_err(other)?;
         let (publishes_locally, proxy_protocol) = (listen.publish_locally, listen.proxy_protocol);
         Ok(Self { listener, tls, address, publishes_locally, proxy_protocol })
@@ -199,6 +197,13 @@ impl Bound {
             });
         }
     }
+}
+
+/// Sets what sockets of clients need: small messages leave at once, and what exceeds the limit waits in the send buffer,
+/// where it is bounded and counted.
+pub(super) fn tune(socket: &SockRef<'_>) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_notsent_lowat(NOTSENT_LOWAT)
 }
 
 /// A connection whose client is known, after its TLS handshake.

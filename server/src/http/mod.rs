@@ -3,7 +3,7 @@
 //! Protocols mount [`Endpoint`]s here; this module does not know any of them. A request that becomes a WebSocket is
 //! handed to a shard, socket and all. Nothing here stores anything about a connection.
 //!
-//! In reading order: `listener` (accept), `connection` (one socket), `router` (paths), [`endpoint`] (what a protocol
+//! In reading order: `listener` (accept), `handover` (from the application), `connection` (one socket), `router` (paths), [`endpoint`] (what a protocol
 //! mounts), [`websocket`] (the handshake), [`query`], [`body`], [`reply`], `publish`, [`room_request`], `room_history`,
 //! `user_path`, `user_connections`, `mailbox`, `notify`, `hooks`, the endpoints of old publishers (`send` with `form`,
 //! `turted_push`, `notifications`), `health`, `console`, `assets`.
@@ -18,6 +18,7 @@ mod console;
 pub mod endpoint;
 pub mod event_stream;
 mod form;
+mod handover;
 mod head_scanner;
 mod health;
 mod history_body;
@@ -46,11 +47,13 @@ mod timed_stream;
 mod tls;
 mod tls_handshake;
 mod turted_push;
+mod unix_socket;
 mod user_connections;
 mod user_path;
 pub mod websocket;
 
 pub use endpoint::{Endpoint, ResponseFuture};
+pub use handover::BoundHandover;
 pub use listener::{Bound, ListenError};
 pub use notifications::NotificationsSource;
 pub use peer::PeerAddr;
@@ -264,6 +267,7 @@ impl Http {
         info.with_token(request_token::find(&self.token_sources, request))
             .with_query(request_token::listed_query(&self.listed, request))
             .with_visitors(self.visitors(request))
+            .with_identities(request.extensions.get())
     }
 
     /// The visitor who sends a request, as the namespaces recognize them.

@@ -21,6 +21,8 @@ pub(super) enum Source {
     /// A TCP connection of this load balancer, which does not name the client. Headers are the client's own, so they do
     /// not count.
     Unnamed(IpAddr),
+    /// A connection of this client, which the application has handed over. It is never one of a program on this machine.
+    HandedOver(IpAddr),
     /// A program of this user of the operating system, through the publish socket.
     PublishSocket(u32),
 }
@@ -31,7 +33,7 @@ impl Source {
     /// The address of the client, before any header is read.
     pub(super) fn address(self) -> IpAddr {
         match self {
-            Self::Tcp(peer) | Self::Proxied(peer) | Self::Unnamed(peer) => peer,
+            Self::Tcp(peer) | Self::Proxied(peer) | Self::Unnamed(peer) | Self::HandedOver(peer) => peer,
             Self::PublishSocket(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
         }
     }
@@ -39,7 +41,7 @@ impl Source {
     /// Whether the socket is that of a trusted proxy.
     pub(super) fn is_proxy(self, trusted: &TrustedProxies) -> bool {
         match self {
-            Self::Tcp(peer) | Self::Unnamed(peer) => trusted.contains(peer),
+            Self::Tcp(peer) | Self::Unnamed(peer) | Self::HandedOver(peer) => trusted.contains(peer),
             Self::Proxied(_) => true,
             Self::PublishSocket(_) => false,
         }
@@ -83,7 +85,7 @@ impl PeerAddr {
         let socket = source.address();
         let (may_be_local, publish_socket) = match source {
             Source::Tcp(peer) => (peer.is_loopback(), None),
-            Source::Proxied(_) | Source::Unnamed(_) => (false, None),
+            Source::Proxied(_) | Source::Unnamed(_) | Source::HandedOver(_) => (false, None),
             Source::PublishSocket(user) => (true, Some(user)),
         };
         let may_report = !matches!(source, Source::Unnamed(_) | Source::PublishSocket(_));
@@ -267,6 +269,7 @@ mod tests {
         assert!(!unnamed.is_local);
         let socket = PeerAddr::new(Source::PublishSocket(7), &none, &self::trusted());
         assert!(socket.is_local && socket.publish_socket == Some(7));
+        assert!(!PeerAddr::new(Source::HandedOver(local), &none, &trusted).is_local);
         let mut forwarded = HeaderMap::new();
         forwarded.insert("x-forwarded-proto", HeaderValue::from_static("https"));
         assert!(!PeerAddr::new(Source::PublishSocket(7), &forwarded, &trusted).is_local);

@@ -5,30 +5,16 @@
 
 use super::listener::ListenError;
 use super::peer::Source;
+use super::unix_socket::UnixSocket;
 use super::{HttpService, connection};
-use std::io;
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
-use tokio::net::{UnixListener, UnixStream};
+use std::path::Path;
 use tokio::sync::watch;
 
 /// Owner and group may connect.
 const MODE: u32 = 0o660;
-/// Pause after the operating system refused to accept.
-const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// A bound publish socket, which does not accept yet. Its file is deleted on drop.
-pub struct BoundSocket {
-    listener: UnixListener,
-    path: PathBuf,
-}
-
-impl Drop for BoundSocket {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
-    }
-}
+pub struct BoundSocket(UnixSocket);
 
 // === impl BoundSocket ===
 
@@ -38,38 +24,21 @@ impl BoundSocket {
     /// # Errors
     /// [`ListenError::Socket`].
     pub fn bind(path: &Path) -> Result<Self, ListenError> {
-        let error = |reason: String| ListenError::Socket(path.to_owned(), reason);
-        remove_unused(path).map_err(error)?;
-        // The socket must not be usable by others, not even for a moment: it gets its name when it has its permissions.
-        let new = path.with_extension(format!("new-{}", std::process::id()));
-        let _ = std::fs::remove_file(&new);
-        let listener = UnixListener::bind(&new).map_err(|reason| error(reason.to_string()))?;
-        let named = std::fs::set_permissions(&new, std::fs::Permissions::from_mode(MODE))
-            .and_then(|()| std::fs::rename(&new, path));
-        if let Err(reason) = named {
-            let _ = std::fs::remove_file(&new);
-            return Err(error(reason.to_string()));
-        }
-        Ok(Self { listener, path: path.to_owned() })
+        UnixSocket::bind(path, MODE).map(Self)
     }
 
     /// The path of the socket.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.0.path()
     }
 
     /// Accepts and serves until `stop` is set. Then accepts no more.
     pub async fn serve(self, service: HttpService, mut stop: watch::Receiver<bool>) {
         loop {
-            let accepted = tokio::select! {
-                accepted = self.listener.accept() => accepted,
+            let (stream, user) = tokio::select! {
+                accepted = self.0.accept() => accepted,
                 _ = stop.wait_for(|stop| *stop) => return,
             };
-            let Ok((stream, _)) = accepted else {
-                tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
-                continue;
-            };
-            let Some(user) = user(&stream) else { continue };
             let service = service.clone();
             tokio::spawn(async move {
                 let phase = service.new_phase();
@@ -79,30 +48,10 @@ impl BoundSocket {
     }
 }
 
-/// The user of the program at the other end.
-fn user(stream: &UnixStream) -> Option<u32> {
-    stream.peer_cred().ok().map(|credentials| credentials.uid())
-}
-
-/// Deletes a socket on which no program listens. Reports one in use, and a file that is not a socket.
-fn remove_unused(path: &Path) -> Result<(), String> {
-    let metadata = match std::fs::symlink_metadata(path) {
-        Ok(metadata) => metadata,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error.to_string()),
-    };
-    if !metadata.file_type().is_socket() {
-        return Err("the file exists and is not a socket; name another path".to_owned());
-    }
-    match std::os::unix::net::UnixStream::connect(path) {
-        Ok(_) => Err("another program listens on it; stop it, or name another path".to_owned()),
-        Err(_) => std::fs::remove_file(path).map_err(|error| error.to_string()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
 
     #[tokio::test]
     async fn only_an_unused_socket_is_replaced() {

@@ -10,6 +10,7 @@ use super::user_connections::UserConnectionsEndpoint;
 use super::{
     Http, PeerAddr, console, health, hooks, mailbox, notify, pages, publish, reply, revoke, room_history, send,
 };
+use crate::connect_info::VisitorIdentities;
 use crate::{host, origin};
 use axum::Router;
 use axum::body::Body;
@@ -32,6 +33,8 @@ pub struct HttpService {
     kind: Kind,
     /// The endpoint of a listener that has only one.
     only: Option<Arc<dyn Endpoint>>,
+    /// Who the visitor of a connection is, as the application that has handed it over knows.
+    visitor: Option<VisitorIdentities>,
 }
 
 /// The kind of a listener.
@@ -74,7 +77,7 @@ impl HttpService {
         let router = send::mount(router, http);
         let router = if http.settings.console { console::mount(router) } else { router };
         let router = router.with_state(Arc::clone(http));
-        Self { http: Arc::clone(http), router, kind: Kind::Public { publishes_locally }, only: None }
+        Self { http: Arc::clone(http), router, kind: Kind::Public { publishes_locally }, only: None, visitor: None }
     }
 
     /// The service of the admin listener.
@@ -84,7 +87,7 @@ impl HttpService {
             .route("/healthz", get(health::healthz))
             .route("/readyz", get(health::readyz_of_each))
             .with_state(Arc::clone(http));
-        Self { http: Arc::clone(http), router, kind: Kind::Admin, only: None }
+        Self { http: Arc::clone(http), router, kind: Kind::Admin, only: None, visitor: None }
     }
 
     /// The service of the publish socket.
@@ -94,13 +97,18 @@ impl HttpService {
             .route("/healthz", get(health::healthz))
             .route("/readyz", get(health::readyz));
         let router = send::mount(router, http).with_state(Arc::clone(http));
-        Self { http: Arc::clone(http), router, kind: Kind::PublishSocket, only: None }
+        Self { http: Arc::clone(http), router, kind: Kind::PublishSocket, only: None, visitor: None }
     }
 
     /// The service of a listener that serves one endpoint alone.
     pub fn push(http: &Arc<Http>, endpoint: Arc<dyn Endpoint>) -> Self {
         let router = Router::new().with_state(Arc::clone(http));
-        Self { http: Arc::clone(http), router, kind: Kind::Push, only: Some(endpoint) }
+        Self { http: Arc::clone(http), router, kind: Kind::Push, only: Some(endpoint), visitor: None }
+    }
+
+    /// The same, for a connection of this visitor.
+    pub(super) fn with_visitor(self, visitor: VisitorIdentities) -> Self {
+        Self { visitor: Some(visitor), ..self }
     }
 
     /// The same, after a limit was reached.
@@ -146,6 +154,9 @@ impl HttpService {
         let trusted = &self.http.settings.trusted_proxies;
         let peer = PeerAddr::new(source, request.headers(), trusted);
         request.extensions_mut().insert(peer);
+        if let Some(visitor) = &self.visitor {
+            request.extensions_mut().insert(visitor.clone());
+        }
         let client = PeerAddr::of(request.extensions());
         let is_counted = matches!(self.kind, Kind::Public { .. })
             && source.is_proxy(trusted)

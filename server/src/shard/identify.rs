@@ -27,7 +27,12 @@ impl Shard {
         let Identify { namespace, token, .. } = identify;
         let namespaces = Arc::clone(&self.namespaces);
         let one = namespaces.get(namespace);
-        // The first that recognises the connection decides.
+        // The first that recognises the connection decides. The application that has handed it over comes before the others.
+        if let Some(identity) = self.session_mut(slot).and_then(|session| session.info.identity(namespace).cloned())
+        {
+            let decided = if identity.expires_ms > now_ms() { Ok(identity) } else { Err(TokenError::Expired) };
+            return self.accept_identity(slot, namespace, decided).map(|identity| Outcome::Ready(Some(identity)));
+        }
         if let Some(provider) = one.provider.get() {
             let has_own = token.is_some_and(|token| one.tokens.as_ref().is_some_and(|own| own.recognises(token)));
             if !has_own {

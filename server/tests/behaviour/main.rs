@@ -18,6 +18,7 @@ mod command_line_secrets;
 mod configuration;
 mod defaults;
 mod except;
+mod handover;
 mod history;
 mod history_attacks;
 mod hooks;
