@@ -138,6 +138,25 @@ module NoDevent
       KeyEndpoint.configure(expires_after, block)
     end
 
+    # Says who a visitor is whose connection the application hands over to the server; see {NoDevent::Server}. The block
+    # runs when a page connects. What it returns counts for the connection as long as it is open, unless it expires.
+    # @example in config/initializers/nodevent.rb
+    #   NoDevent.identify do |request|
+    #     user = User.find_by(id: request.session[:user_id])
+    #     { user: user, info: { name: user.name }, rooms: user.teams } if user
+    #   end
+    # @param namespace [String, Symbol, nil] another namespace than the default
+    # @yieldparam request [ActionDispatch::Request, Rack::Request] the page's request, with session and cookies
+    # @yieldreturn [Hash, nil] `user` as in {Token.issue}, and perhaps `info`, `rooms` and `expires`; nil if the visitor is not
+    #   known
+    # @return [void]
+    # @raise [ArgumentError] without a block
+    def identify(namespace: nil, &block)
+      raise ArgumentError, "NoDevent.identify needs a block: NoDevent.identify { |request| … }" unless block
+
+      Handover::Visitor.configure(namespace && "/#{namespace.to_s.delete_prefix('/')}", block)
+    end
+
     # Registers what happens when the server notifies the application; see {NoDevent::Hooks}. The block runs in the
     # server's request, so long work belongs into a job.
     # @example

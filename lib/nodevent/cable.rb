@@ -52,11 +52,11 @@ module NoDevent
       # @example config/environments/production.rb
       #   config.action_cable.url = NoDevent::Cable.url
       # @param namespace see {broadcast}
-      # @return [String] `wss://live.example.com/cable`
+      # @return [String] `wss://live.example.com/cable`; a path if {NoDevent::Server} is mounted
       # @raise [ConfigurationError]
       def url(namespace: nil)
         config = config(namespace)
-        "#{config.public_url.sub(/\Ahttp/, 'ws')}#{config.cable_path}"
+        "#{Server.base(config).sub(/\Ahttp/, 'ws')}#{config.cable_path}"
       end
 
       # Signs the name of a stream, for a page that may subscribe to it.

@@ -115,6 +115,11 @@ module NoDevent
       fetch(:publish_key)
     end
 
+    # @return [String, nil] the Unix socket through which connections are handed over to the server
+    def handover_socket
+      fetch(:handover_socket)
+    end
+
     # @return [Limits]
     def publisher
       fetch(:publisher)
@@ -295,6 +300,7 @@ module NoDevent
         token: setting("token") { TokenRules.read(@values, folder) },
         **Protocols.read(@values),
         key_rules: setting("bound_keys", "max_key_lifetime") { KeyRules.read(@values) },
+        handover_socket: setting("handover_socket") { @values.text("handover_socket")&.then { File.expand_path(_1, folder) } },
         channel_per_room: setting("channel_per_room") { @values.flag("channel_per_room") },
         publisher: setting("publisher") { PublisherLimits.read(@values) }
       }

@@ -2,6 +2,7 @@
 
 require "nodevent/doctor/polling_client"
 require "nodevent/doctor/checks"
+require "nodevent/doctor/handover_check"
 
 module NoDevent
   # Finds out why events do not arrive: reads the configuration with `nodevent check`, then follows the path of a
@@ -29,6 +30,7 @@ module NoDevent
         Emitter.config.namespaces.each do |config|
           Checks.new(origin, config) { |finding| findings << finding }.run
         end
+        findings.concat(HandoverCheck.findings)
         findings.uniq
       rescue ConfigurationError => e
         findings << Finding.new(level: :fail, message: "the configuration is invalid: #{e.message}",

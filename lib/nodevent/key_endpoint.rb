@@ -64,19 +64,12 @@ module NoDevent
       # @param env [Hash] Rack's
       # @return [Array] Rack's response
       def call(env)
-        respond(200, key: key(request(env)))
+        respond(200, key: key(RackRequest.of(env)))
       rescue Rejected => e
         respond(e.status, error: e.message, hint: e.hint)
       end
 
       private
-
-      def request(env)
-        return ActionDispatch::Request.new(env) if defined?(ActionDispatch::Request)
-
-        require "rack"
-        Rack::Request.new(env)
-      end
 
       def key(request)
         reject(404, "no authorizer", "call NoDevent.authorize in the application") unless configured?

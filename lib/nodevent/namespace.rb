@@ -178,7 +178,7 @@ module NoDevent
     # @return [String] the URL of the browser script of this namespace
     # @raise [ConfigurationError]
     def url
-      "#{config.public_url}/api#{config.namespace}"
+      "#{Server.base(config)}/api#{config.namespace}"
     end
 
     def inspect

@@ -59,6 +59,9 @@ module NoDevent
       end
     end
 
+    # Routes may have changed.
+    config.to_prepare { NoDevent::Server.forget }
+
     initializer "nodevent.helper" do
       ActiveSupport.on_load(:action_view) { include NoDevent::Helper }
       ActiveSupport.on_load(:action_view) { include NoDevent::Cable::Helper }

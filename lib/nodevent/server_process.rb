@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require "nodevent/handover_path"
 require "nodevent/server_binary"
 
 module NoDevent
@@ -92,6 +93,17 @@ module NoDevent
 
       ENV[PID] = pid.to_s
       ENV[FINGERPRINT] = @fingerprint
+      # The new program finds it out itself, because the configuration may name another one.
+      ENV.delete(HandoverPath::VARIABLE) if @names_socket
+    end
+
+    # Chooses the Unix socket for connections that the application hands over, and names it to the application, also in the
+    # workers of a cluster.
+    def name_socket
+      was_named = HandoverPath.named
+      @socket = HandoverPath.for_server(self.class.configuration) { |reason| @log.call("no connections are handed over: #{reason}") }
+      @names_socket = @socket && !was_named
+      ENV[HandoverPath::VARIABLE] = @socket if @names_socket
     end
 
     private
@@ -102,7 +114,9 @@ module NoDevent
 
       environment = { "NODEVENT_ENV" => self.class.environment }
       @fingerprint = fingerprint
-      pid = Process.spawn(environment, binary, "serve", "--parent-pid", Process.pid.to_s, in: File::NULL, pgroup: true)
+      arguments = ["serve", "--parent-pid", Process.pid.to_s]
+      arguments += ["--handover-socket", @socket] if @socket
+      pid = Process.spawn(environment, binary, *arguments, in: File::NULL, pgroup: true)
       @log.call("server started (pid #{pid})")
       pid
     rescue SystemCallError => e
@@ -182,7 +196,7 @@ module NoDevent
       rescue SystemCallError
         path
       end
-      [self.class.environment, *files].join(" ")
+      [self.class.environment, *files, @socket].join(" ")
     end
 
     def now

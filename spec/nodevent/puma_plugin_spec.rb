@@ -8,12 +8,13 @@ require "tmpdir"
 class PumaWithPlugin
   attr_reader :pid, :port, :server_port
 
-  def initialize(folder, settings: "", environment: {}, configuration: nil)
+  # @param rackup [String, nil] the text of config.ru, instead of an application that responds with the process's id
+  def initialize(folder, settings: "", environment: {}, configuration: nil, rackup: nil)
     @folder = folder
     @port = Ports.free
     @server_port = Ports.free
     Dir.mkdir(File.join(folder, "config"))
-    File.write(File.join(folder, "config.ru"), "run(->(_) { [200, {}, [Process.pid.to_s]] })\n")
+    File.write(File.join(folder, "config.ru"), rackup || "run(->(_) { [200, {}, [Process.pid.to_s]] })\n")
     File.write(File.join(folder, "config/puma.rb"), <<~RUBY)
       bind "tcp://127.0.0.1:#{@port}"
       threads 1, 2
@@ -201,6 +202,29 @@ RSpec.describe "plugin :nodevent" do
       puma.signal(:TERM)
       puma.wait
       expect(puma.started.map { |pid| running?(pid) }).to eq([false])
+    end
+  end
+
+  it "passes the Unix socket for hand-overs to the server and to the application, also after a restart" do
+    rackup = <<~RUBY
+      require "nodevent"
+      map("/nodevent") { run NoDevent::Server }
+      run(->(_) { [200, {}, [Process.pid.to_s]] })
+    RUBY
+    puma(rackup: rackup, settings: "workers 2") do |puma|
+      both_run(puma)
+      open = -> { WebSocket.new(puma.port, "/nodevent/socket.io/?EIO=4&transport=websocket").tap(&:next_text) }
+      entered = lambda do |socket|
+        socket.send("40/nodevent,")
+        expect(socket.next_text).to start_with("40/nodevent,")
+      end
+      first = open.call
+      puma.signal(:USR2)
+      eventually("the restart", limit: 60) { puma.log.include?("server continues (pid #{puma.started.first})") }
+      both_run(puma)
+      entered.call(first)
+      entered.call(eventually("a WebSocket", limit: 60) { open.call rescue nil }) # rubocop:disable Style/RescueModifier
+      expect(puma.log).not_to include("no connections are handed over")
     end
   end
 

@@ -11,12 +11,15 @@ class PumaServer
   # @param env [Hash{String => String}]
   # @param port [Integer] a free one
   # @param path [String] a path to which it responds
-  def initialize(rackup, env: {}, port: Ports.free, path: "/", threads: "4:4")
+  # @param bind [String] another address than the port
+  # @param options [Array<String>] more arguments of Puma
+  def initialize(rackup, env: {}, port: Ports.free, path: "/", threads: "4:4", bind: nil, options: [])
     @port = port
     @folder = Dir.mktmpdir
     @log = File.join(@folder, "log")
     File.write(File.join(@folder, "config.ru"), rackup)
-    command = %W[puma --threads #{threads} --bind tcp://127.0.0.1:#{port} config.ru]
+    command = %W[puma --threads #{threads} --bind tcp://127.0.0.1:#{port}] + (bind ? ["--bind", bind] : []) +
+              options + ["config.ru"]
     environment = Children::CLEAN.merge("RUBYLIB" => "#{ROOT}/lib", "RACK_ENV" => "development").merge(env)
     @pid = Process.spawn(environment, *command, chdir: @folder, %i[out err] => @log)
     Waiting.eventually("puma on #{port}", limit: 60) { responds?(path) }
@@ -27,6 +30,11 @@ class PumaServer
 
   def url
     "http://127.0.0.1:#{port}"
+  end
+
+  # The files and sockets that its process has open.
+  def descriptors
+    Dir.children("/proc/#{@pid}/fd").size
   end
 
   # What it has written to its output.

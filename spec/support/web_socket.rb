@@ -11,13 +11,15 @@ class WebSocket
   class Refused < StandardError; end
 
   # @param headers [Hash{String => String}] more headers of the handshake, such as the cookies
-  def initialize(port, path, headers = {})
-    @socket = TCPSocket.new("127.0.0.1", port)
-    @socket.setsockopt(Socket::IPPROTO_TCP, Socket::TCP_NODELAY, 1)
-    lines = { "Host" => "127.0.0.1:#{port}", "Connection" => "Upgrade", "Upgrade" => "websocket",
+  # @param early [String] sent with the handshake, without waiting for its response
+  def initialize(port, path, headers = {}, early: nil)
+    @socket = port.is_a?(String) ? UNIXSocket.new(port) : TCPSocket.new("127.0.0.1", port)
+    @socket.setsockopt(Socket::IPPROTO_TCP, Socket::TCP_NODELAY, 1) if @socket.is_a?(TCPSocket)
+    host = port.is_a?(String) ? "localhost" : "127.0.0.1:#{port}"
+    lines = { "Host" => host, "Connection" => "Upgrade", "Upgrade" => "websocket",
               "Sec-WebSocket-Version" => "13", "Sec-WebSocket-Key" => Base64.strict_encode64(SecureRandom.bytes(16)) }
     lines = lines.merge(headers).map { |pair| "#{pair.join(': ')}\r\n" }
-    @socket.write("GET #{path} HTTP/1.1\r\n#{lines.join}\r\n")
+    @socket.write("GET #{path} HTTP/1.1\r\n#{lines.join}\r\n#{early && masked(1, early)}")
     @buffer = +"".b
     handshake
   end
@@ -46,6 +48,11 @@ class WebSocket
     return @skipped.shift if @skipped&.any?
 
     JSON.parse(text(Waiting.now + limit))
+  end
+
+  # The next text.
+  def next_text
+    text(Waiting.now + (Waiting::LIMIT * 3))
   end
 
   # Whether nothing arrives before the reply to a message that is sent now.
@@ -131,6 +138,10 @@ class WebSocket
   end
 
   def write(code, payload, final: true)
+    @socket.write(masked(code, payload, final: final))
+  end
+
+  def masked(code, payload, final: true)
     mask = SecureRandom.bytes(4)
     size = payload.bytesize
     head = [(final ? 0x80 : 0) | code].pack("C")
@@ -141,6 +152,6 @@ class WebSocket
             end
     key = mask.bytes
     masked = payload.b.bytes.each_with_index.map { |byte, index| byte ^ key[index % 4] }
-    @socket.write(head + mask + masked.pack("C*"))
+    head + mask + masked.pack("C*")
   end
 end

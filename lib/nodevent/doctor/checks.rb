@@ -86,6 +86,9 @@ module NoDevent
 
       # Browsers may use another address than this process.
       def browsers?
+        # Pages use that of the application.
+        return true if Server.active?
+
         warn_of_address
         return true if address == server
 

@@ -11,6 +11,7 @@ Puma::Plugin.create do
     return log.log("* NoDevent: #{NoDevent::ServerProcess::SWITCHED_OFF}") unless NoDevent::ServerProcess.wanted?
 
     server = NoDevent::ServerProcess.new { |message| log.log("* NoDevent: #{message}") }
+    server.name_socket
     server.stop_at_exit
     # Puma 7 has renamed its events.
     restart = launcher.events.respond_to?(:before_restart) ? :before_restart : :on_restart

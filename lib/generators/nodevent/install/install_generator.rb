@@ -12,7 +12,10 @@ module Nodevent
       include LayoutTag
 
       source_root File.expand_path("templates", __dir__)
-      desc "Creates config/nodevent.yml with a fresh secret, a line in config/puma.rb, the layout's tag, and a sample."
+      desc "Creates config/nodevent.yml with a fresh secret, lines in config/puma.rb and config/routes.rb, the layout's tag, " \
+           "and a sample."
+      class_option :mount, type: :boolean, default: true,
+                           desc: "Mount the server in config/routes.rb, so that pages need no second address"
 
       HELPER = "javascript_include_nodevent"
       CALL = "#{HELPER} async: true".freeze
@@ -20,11 +23,13 @@ module Nodevent
       SAMPLE = "app/views/nodevent/_sample.html.erb"
       PUMA = "config/puma.rb"
       PLUGIN = "\n# Runs NoDevent's server in development, and where NODEVENT_IN_PUMA=1 is set.\nplugin :nodevent\n"
+      ROUTES = "config/routes.rb"
+      MOUNT = "mount NoDevent::Server => \"/nodevent\""
       PROCESS = "nodevent: bundle exec nodevent config/nodevent.yml\n"
       PROCESSES = "web: bin/rails server\n#{PROCESS}".freeze
       POLICY = "config/initializers/content_security_policy.rb"
 
-      private_constant :HELPER, :CALL, :CONFIGURATION, :SAMPLE, :PUMA, :PLUGIN, :PROCESS,
+      private_constant :HELPER, :CALL, :CONFIGURATION, :SAMPLE, :PUMA, :PLUGIN, :ROUTES, :MOUNT, :PROCESS,
                        :PROCESSES, :POLICY
 
       # Creates the configuration of the application and the server.
@@ -44,6 +49,13 @@ module Nodevent
         else
           append(PUMA, PLUGIN)
         end
+      end
+
+      # Lets pages connect to the application's own address.
+      def mount
+        return unless options[:mount] && File.exist?(path(ROUTES))
+
+        line?(ROUTES, /^\s*mount\b.*\bNoDevent::Server\b/) ? say_status(:identical, ROUTES, :blue) : route(MOUNT)
       end
 
       # Adds the script tag to every page.
