@@ -114,8 +114,8 @@ module NoDevent
     end
 
     class << self
-      # @return [String, nil] the path of the server's socket: of the environment, of the configuration, or that of a server
-      #   that Puma has started here
+      # @return [String, nil] the path of the server's socket: that of the environment, of the configuration, or of a
+      #   server that Puma has started here
       def path
         HandoverPath.named || Emitter.config.handover_socket || started_here
       end
@@ -150,12 +150,15 @@ module NoDevent
 
       # A server that accepts and does not reply would hold every thread for the whole time.
       def unavailable(error)
-        @paused, @resume_at = error, now + PAUSE if error.is_a?(Silent)
+        if error.is_a?(Silent)
+          @resume_at = now + PAUSE
+          @paused = error
+        end
         return if @unavailable
 
         @unavailable = true
-        Logger.log(:warn, "the server cannot be reached through its Unix socket (#{error.message}); requests for it get " \
-                          "503 until it can")
+        Logger.log(:warn, "the server cannot be reached through its Unix socket (#{error.message}); requests for it " \
+                          "get 503 until it can")
       end
 
       def available

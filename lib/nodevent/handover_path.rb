@@ -3,8 +3,8 @@
 require "fileutils"
 
 module NoDevent
-  # Where the Unix socket is through which an application hands connections over to its server. Does not need the rest of
-  # the gem, because Puma loads its plugins before the application.
+  # Where the Unix socket is through which an application hands connections over to its server. Does not need the rest
+  # of the gem, because Puma loads its plugins before the application.
   # @api private
   module HandoverPath
     # The environment variable that names it.

@@ -10,9 +10,9 @@ require "nodevent/handover/visitor"
 require "nodevent/rack_request"
 
 module NoDevent
-  # The server's paths in the application, so that pages need no second address. Sockets on which the server waits, such as
-  # WebSockets, are handed over to it (`rack.hijack`), and this process keeps nothing of them. Other requests are passed on
-  # through the same Unix socket.
+  # The server's paths in the application, so that pages need no second address. Sockets on which the server waits, such
+  # as WebSockets, are handed over to it (`rack.hijack`), and this process keeps nothing of them. Other requests are
+  # passed on through the same Unix socket.
   #
   # @example config/routes.rb
   #   mount NoDevent::Server => "/nodevent"
@@ -24,10 +24,9 @@ module NoDevent
     # # Units
     # Bytes.
     MAX_BODY = 16 * 1024 * 1024
-    # The response after the application has given the socket away. Servers ignore it.
-    HIJACKED = [-1, {}, []].freeze
     # The response on a socket that was hijacked and not taken over.
-    RAW_UNAVAILABLE = "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+    RAW_UNAVAILABLE = "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\n" \
+                      "content-length: 0\r\n\r\n"
 
     UNSUPPORTED = "this web server cannot give a socket away: it ends TLS itself, or has no `rack.hijack`"
     # The time between two log lines about connections that the server rejects.
@@ -37,7 +36,7 @@ module NoDevent
     LOG_INTERVAL = 10
     RequestHead = Handover::RequestHead
 
-    private_constant :MAX_BODY, :HIJACKED, :RAW_UNAVAILABLE, :UNSUPPORTED, :LOG_INTERVAL, :RequestHead
+    private_constant :MAX_BODY, :RAW_UNAVAILABLE, :UNSUPPORTED, :LOG_INTERVAL, :RequestHead
 
     class << self
       # Where it is mounted. Found in the routes of Rails; elsewhere the application sets it, for the view helpers.
@@ -94,9 +93,10 @@ module NoDevent
       def route
         application = rails or return
         application.reload_routes_unless_loaded if application.respond_to?(:reload_routes_unless_loaded)
-        found = application.routes.routes.find { |one| one.app.respond_to?(:app) && equal?(one.app.app) }
-        path = found&.path&.spec&.to_s&.chomp("/")
-        path unless path.nil? || path.match?(/[:*(]/)
+        found = application.routes.routes.find { |one| one.app.respond_to?(:app) && equal?(one.app.app) } or return
+
+        path = found.path.spec.to_s.chomp("/")
+        path unless path.match?(/[:*(]/)
       end
     end
 
@@ -184,7 +184,8 @@ module NoDevent
         io = env["rack.hijack"].call || env["rack.hijack_io"]
         give_away(link, io, details, read)
       end
-      HIJACKED
+      # Web servers ignore the response after the socket was given away. Middlewares may change it.
+      [-1, {}, []]
     end
 
     # Closes this process's copy of the descriptor, in any case. The socket is open as long as the server has it.
@@ -207,8 +208,8 @@ module NoDevent
       nil
     end
 
-    # What the web server has read after the head. Puma has no method for it. Clients wait for the response to a handshake, so
-    # there usually is nothing.
+    # What the web server has read after the head. Puma has no method for it. Clients wait for the response to a
+    # handshake, so there usually is nothing.
     def read_ahead(env)
       hijack = env["rack.hijack"]
       client = hijack.respond_to?(:receiver) ? hijack.receiver : hijack

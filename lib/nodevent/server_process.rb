@@ -97,11 +97,13 @@ module NoDevent
       ENV.delete(HandoverPath::VARIABLE) if @names_socket
     end
 
-    # Chooses the Unix socket for connections that the application hands over, and names it to the application, also in the
-    # workers of a cluster.
+    # Chooses the Unix socket for connections that the application hands over, and names it to the application, also in
+    # the workers of a cluster.
     def name_socket
       was_named = HandoverPath.named
-      @socket = HandoverPath.for_server(self.class.configuration) { |reason| @log.call("no connections are handed over: #{reason}") }
+      @socket = HandoverPath.for_server(self.class.configuration) do |reason|
+        @log.call("no connections are handed over: #{reason}")
+      end
       @names_socket = @socket && !was_named
       ENV[HandoverPath::VARIABLE] = @socket if @names_socket
     end

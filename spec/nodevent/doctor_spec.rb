@@ -44,6 +44,28 @@ RSpec.describe NoDevent::Doctor do
     end
   end
 
+  it "says whether pages use the application's own address, and tries it" do
+    Dir.mktmpdir do |folder|
+      NoDevent::Server.at = "/nodevent"
+      path = File.join(folder, "nodevent.sock")
+      allow(NoDevent::Configuration).to receive(:root).and_return(folder)
+      server = NodeventServer.new({ "handover_socket" => path, "/nodevent" => { "open" => true } })
+      configure(server, open: true)
+      last = -> { described_class.examine.last.to_s }
+      expect(last.call).to match(/warn the server is mounted at \/nodevent, but pages .* no Unix socket is known\n     → write/)
+      configure(server, open: true, handover_socket: path)
+      expect(last.call).to eq("ok   pages use the application's own address: the server is mounted at /nodevent, and takes " \
+                              "connections over through #{path}")
+      configure(server, open: true, handover_socket: "#{path}.other")
+      expect(last.call).to match(/FAIL the server is mounted at .* cannot be reached: .*No such file.*\n     → start it/)
+    ensure
+      server&.stop
+    end
+  ensure
+    NoDevent::Server.at = nil
+    NoDevent::Server.forget
+  end
+
   it "reports that the server cannot be reached" do
     NoDevent::Emitter.config = { public_url: "http://127.0.0.1:#{Ports.free}" }
     expect(failure.to_s).to match(/FAIL the server at .* cannot be reached: .*\n     → start it with `nodevent`/)

@@ -68,6 +68,19 @@ RSpec.describe "rails generate nodevent:install in many applications" do
     end
   end
 
+  it "mounts the server in the routes, unless it is mounted or that is not wanted" do
+    routes = "Rails.application.routes.draw do\nend\n"
+    mounted = "Rails.application.routes.draw do\n  mount NoDevent::Server => \"/nodevent\"\nend\n"
+    own = "Rails.application.routes.draw do\n  mount NoDevent::Server, at: \"/live\"\nend\n"
+    { routes => mounted, own => own }.each do |before, after|
+      files, = generate({ "config/routes.rb" => before }, runs: 2)
+      expect(files["config/routes.rb"]).to eq(after)
+    end
+    files, = generate({ "config/routes.rb" => routes }, options: ["--no-mount"])
+    expect(files["config/routes.rb"]).to eq(routes)
+    expect(generate.first).not_to have_key("config/routes.rb")
+  end
+
   it "adds its line to the configuration of Puma, unless the server is in Procfile.dev" do
     line = "\n# Runs NoDevent's server in development, and where NODEVENT_IN_PUMA=1 is set.\nplugin :nodevent\n"
     { "" => line, "port 1\n" => "port 1\n#{line}", "port 1" => "port 1\n#{line}", "plugin :nodevent" => "plugin :nodevent",

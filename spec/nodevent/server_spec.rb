@@ -23,7 +23,7 @@ RSpec.describe NoDevent::Server do
   end
 
   it "hands WebSockets over, and keeps nothing of them: every thread stays free" do
-    with_app(threads: "5:5") do |app|
+    with_app(options: %w[--threads 5:5]) do |app|
       get(app, "/")
       before = app.puma.descriptors
       sockets = Array.new(200) { app.websocket }
@@ -38,7 +38,7 @@ RSpec.describe NoDevent::Server do
   end
 
   it "hands over polls and streams of events, which would hold the only thread" do
-    with_app(threads: "1:1") do |app|
+    with_app(options: %w[--threads 1:1]) do |app|
       opened = get(app, "/nodevent/socket.io/?EIO=4&transport=polling")
       expect(opened["connection"]).not_to eq("close")
       poll = URI("#{app.puma.url}/nodevent/socket.io/?EIO=4&transport=polling&sid=#{JSON.parse(opened.body[1..])['sid']}")
@@ -120,7 +120,7 @@ RSpec.describe NoDevent::Server do
   end
 
   it "asks a server that does not reply once, and responds to other requests at once" do
-    with_app(threads: "1:1") do |app|
+    with_app(options: %w[--threads 1:1]) do |app|
       Process.kill(:STOP, app.server.pid)
       expect { app.websocket }.to raise_error(WebSocket::Refused, "503")
       begun = now
@@ -146,10 +146,38 @@ RSpec.describe NoDevent::Server do
   it "hands over the sockets of a proxy that Puma accepts on a Unix socket" do
     Dir.mktmpdir do |folder|
       path = File.join(folder, "puma.sock")
-      with_app(bind: "unix://#{path}") do |app|
+      with_app(options: ["--bind", "unix://#{path}"]) do |app|
         socket = app.websocket("", at: path)
         receives(app, socket, "through-the-proxy")
         socket.close
+      end
+    end
+  end
+
+  it "works behind nginx with the configuration of the documentation" do
+    location = File.read(File.join(ROOT, "docs/one-port.md"))[/^```nginx\n(.*?)^```/m, 1]
+    with_app do |app|
+      Dir.mktmpdir do |folder|
+        port = Ports.free
+        File.write(File.join(folder, "nginx.conf"), <<~NGINX)
+          daemon off; worker_processes 1; pid #{folder}/pid; error_log #{folder}/error.log;
+          events { worker_connections 64; }
+          http {
+            access_log off; client_body_temp_path #{folder}; proxy_temp_path #{folder}; fastcgi_temp_path #{folder};
+            uwsgi_temp_path #{folder}; scgi_temp_path #{folder};
+            upstream app { server 127.0.0.1:#{app.puma.port}; }
+            server { listen 127.0.0.1:#{port}; #{location} }
+          }
+        NGINX
+        nginx = Process.spawn("nginx", "-c", "#{folder}/nginx.conf", "-e", "#{folder}/error.log")
+        eventually("nginx", limit: 60) { !Ports.free?(port) }
+        socket = app.websocket("", at: port)
+        receives(app, socket, "through-nginx")
+        expect(Net::HTTP.get_response(URI("http://127.0.0.1:#{port}/nodevent/api/nodevent")).code).to eq("200")
+        socket.close
+      ensure
+        Process.kill(:TERM, nginx) if nginx
+        Process.wait(nginx) if nginx
       end
     end
   end
@@ -160,7 +188,7 @@ RSpec.describe NoDevent::Server do
       authority.sign("server")
       port = Ports.free
       bind = "ssl://127.0.0.1:#{port}?key=#{authority.path('server.key')}&cert=#{authority.path('server.pem')}"
-      with_app(bind: bind) do |app|
+      with_app(options: ["--bind", bind]) do |app|
         Net::HTTP.start("127.0.0.1", port, use_ssl: true, verify_mode: OpenSSL::SSL::VERIFY_NONE) do |http|
           upgrade = { "Connection" => "Upgrade", "Upgrade" => "websocket" }
           2.times { expect(http.get(HandoverApp::PATH, upgrade).code).to eq("501") }
@@ -243,6 +271,51 @@ RSpec.describe NoDevent::Server do
     include RailsApp
 
     let(:routes) { { "config/routes.rb" => "App.routes.draw { mount NoDevent::Server => '/live'; root to: ->(_) { [200, {}, []] } }" } }
+
+    it "knows the visitor by the session, with the mount of the generator" do
+      rackup = <<~'RUBY'
+        require "rails"
+        require "action_controller/railtie"
+        require "nodevent"
+        class PagesController < ActionController::Base
+          def show
+            session[:user] = params[:user] if params[:user]
+            render inline: "<%= javascript_include_nodevent %>"
+          end
+        end
+        class App < Rails::Application
+          config.root = Dir.pwd
+          config.logger = Logger.new($stderr)
+          config.secret_key_base = "x" * 40
+          config.hosts.clear
+          config.eager_load = false
+          routes.append do
+            mount NoDevent::Server => "/nodevent"
+            root to: "pages#show"
+          end
+        end
+        NoDevent.identify { |request| request.session[:user] && { user: request.session[:user], rooms: ["team"] } }
+        NoDevent.authorize { |_room, request| request.session[:user] == "7" }
+        run App.initialize!
+      RUBY
+      with_app(rackup: rackup, settings: { "secret" => "a-secret-of-more-than-sixteen" }) do |app|
+        page = get(app, "/?user=7")
+        expect(page.body).to include("src='/nodevent/api/nodevent'")
+        cookie = { "Cookie" => page["set-cookie"][/\A[^;]+/] }
+        socket = WebSocket.new(app.puma.port, HandoverApp::PATH, cookie)
+        expect(socket.next_text).to start_with("0{")
+        socket.send("40/nodevent,")
+        joined = socket.next_text until joined&.include?('"room":"team"')
+        key = Net::HTTP.post(URI("#{app.puma.url}/nodevent/key"), '{"room":"other"}', cookie)
+        socket.send("42/nodevent,0[\"join\",{\"room\":\"other\",\"key\":\"#{JSON.parse(key.body).fetch('key')}\"}]")
+        reply = socket.next_text until reply&.start_with?("43/nodevent,0")
+        expect(reply).to include("true")
+        socket.close
+        poll = get(app, "/nodevent/socket.io/?EIO=4&transport=polling", cookie)
+        expect(poll.body).to start_with("0{")
+        expect(app.puma.log).not_to include("Error")
+      end
+    end
 
     it "finds its route, and leaves paths below it to later routes" do
       out = rails(<<~RUBY, files: routes, env: { "NODEVENT_HANDOVER_SOCKET" => "/nonexistent/nodevent.sock" })

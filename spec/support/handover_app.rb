@@ -32,7 +32,8 @@ class HandoverApp
     @rackup = rackup
     @server = NodeventServer.new({ "handover_socket" => @socket, "publish" => "local", "/nodevent" => settings })
     @file = Tempfile.new(["application", ".yml"])
-    File.write(@file.path, YAML.dump("handover_socket" => @socket, "public_url" => @server.url, "/nodevent" => settings))
+    own = { "handover_socket" => @socket, "public_url" => @server.url, "/nodevent" => settings }
+    File.write(@file.path, YAML.dump(own))
     start(**options)
   end
 

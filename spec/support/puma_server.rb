@@ -11,15 +11,13 @@ class PumaServer
   # @param env [Hash{String => String}]
   # @param port [Integer] a free one
   # @param path [String] a path to which it responds
-  # @param bind [String] another address than the port
   # @param options [Array<String>] more arguments of Puma
-  def initialize(rackup, env: {}, port: Ports.free, path: "/", threads: "4:4", bind: nil, options: [])
+  def initialize(rackup, env: {}, port: Ports.free, path: "/", options: %w[--threads 4:4])
     @port = port
     @folder = Dir.mktmpdir
     @log = File.join(@folder, "log")
     File.write(File.join(@folder, "config.ru"), rackup)
-    command = %W[puma --threads #{threads} --bind tcp://127.0.0.1:#{port}] + (bind ? ["--bind", bind] : []) +
-              options + ["config.ru"]
+    command = ["puma", "--bind", "tcp://127.0.0.1:#{port}", *options, "config.ru"]
     environment = Children::CLEAN.merge("RUBYLIB" => "#{ROOT}/lib", "RACK_ENV" => "development").merge(env)
     @pid = Process.spawn(environment, *command, chdir: @folder, %i[out err] => @log)
     Waiting.eventually("puma on #{port}", limit: 60) { responds?(path) }

@@ -19,9 +19,10 @@ module NoDevent
 
         def tried(place, path)
           status = Server.new.send(:exchange, request, "/healthz").first
-          return finding(:ok, "pages use the application's own address: the server is mounted #{place}, and takes " \
-                              "connections over through #{path}") if status == 200
-
+          if status == 200
+            return finding(:ok, "pages use the application's own address: the server is mounted #{place}, and takes " \
+                                "connections over through #{path}")
+          end
           finding(:fail, "the server is mounted #{place}, but responds with #{status} through #{path}", "see its log")
         rescue Handover::Unavailable, Handover::Rejected => e
           finding(:fail, "the server is mounted #{place}, but cannot be reached: #{e.message}",
@@ -29,11 +30,12 @@ module NoDevent
         end
 
         def request
-          { "REQUEST_METHOD" => "GET", "HTTP_HOST" => "localhost", "QUERY_STRING" => "sid=", "REMOTE_ADDR" => "127.0.0.1" }
+          # With a session, because the application is not asked who this is.
+          { "REQUEST_METHOD" => "GET", "HTTP_HOST" => "localhost", "QUERY_STRING" => "sid=" }
         end
 
         def two_addresses(place)
-          finding(:warn, "the server is mounted #{place}, but pages connect to its own address, because no Unix socket is known",
+          finding(:warn, "the server is mounted #{place}, but pages connect to its own address: no Unix socket is known",
                   "write `handover_socket: tmp/sockets/nodevent.sock`, or start the server by `plugin :nodevent`")
         end
 

@@ -46,7 +46,7 @@ module NoDevent
           "#{lines(env, path, version)}#{connection}\r\n"
         end
 
-        # The head for a single request with a body. The response ends with the connection, so that its body is as it is.
+        # The head for a single request with a body. The response ends with the connection, so its body is not encoded.
         # @param length [Integer] of the body
         # @return [String]
         # @raise [Malformed]

@@ -2,7 +2,7 @@
 
 module NoDevent
   module Handover
-    # The response of the server to a single request, for Rack. Its body is read while Rack sends it, so nothing is kept.
+    # The response of the server to a single request, for Rack. Its body is read while Rack sends it.
     # @api private
     class Response
       # The largest head.
