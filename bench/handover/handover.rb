@@ -34,6 +34,17 @@ RACKUP = <<~'RUBY'
   run App.initialize!
 RUBY
 
+CONFIGURATION = <<~YAML
+  bind: 127.0.0.1
+  port: 0
+  handover_socket: nodevent.sock
+  limits:
+    handshakes_per_second_per_address: 100000
+    max_connections_per_address: 100000
+    connect_timeout: 10m
+  /nodevent: { open: true, history: off }
+YAML
+
 def free_port
   server = TCPServer.new("127.0.0.1", 0)
   server.addr[1].tap { server.close }
@@ -49,32 +60,44 @@ def wait_for(what, limit = 120)
   found
 end
 
-# Opens the WebSockets in a process of its own, which replies to pings, and ends when its parent closes the pipe.
+# Opens a WebSocket through Puma.
+def open_websocket(port)
+  socket = TCPSocket.new("127.0.0.1", port)
+  socket.write("GET /nodevent/socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: localhost\r\n" \
+               "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" \
+               "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
+  raise "refused" unless socket.readpartial(4096).start_with?("HTTP/1.1 101")
+
+  socket
+end
+
+# Replies to pings until `stop` is readable. More sockets are added meanwhile.
+def reply_to_pings(sockets, stop)
+  loop do
+    readable, = IO.select([stop, *sockets], nil, nil, 1)
+    next unless readable
+    return if readable.include?(stop)
+
+    pinged = readable.select { |socket| socket.readpartial(4096).end_with?("2") }
+    pinged.each { |socket| socket.write([0x81, 0x81, 0, 0, 0, 0].pack("C*"), "3") }
+  end
+end
+
+# Opens WebSockets in a process of its own, which ends when the returned pipe is closed.
 def hold(port, count)
   ready, into = IO.pipe
   stop, stopper = IO.pipe
   pid = fork do
     stopper.close
-    handshake = "GET /nodevent/socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n" \
-                "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-    sockets = Array.new(count) do
-      socket = TCPSocket.new("127.0.0.1", port)
-      socket.write(handshake)
-      raise "refused" unless socket.readpartial(4096).start_with?("HTTP/1.1 101")
-
-      socket
-    end
+    sockets = []
+    # Its errors end the process: a WebSocket that was closed is not measured as an open one.
+    replies = Thread.new { reply_to_pings(sockets, stop) }.tap { |thread| thread.abort_on_exception = true }
+    count.times { sockets << open_websocket(port) }
     into.puts(sockets.size)
-    loop do
-      readable, = IO.select([stop, *sockets])
-      break if readable.include?(stop)
-
-      readable.each { |socket| socket.write([0x81, 0x81, 0, 0, 0, 0].pack("C*"), "3") if socket.readpartial(4096).end_with?("2") }
-    end
+    replies.join
     exit!(0)
   end
-  into.close
-  stop.close
+  [into, stop].each(&:close)
   raise "the WebSockets could not be opened" unless ready.gets.to_i == count
 
   [pid, stopper]
@@ -102,48 +125,59 @@ def show(name, latencies)
   at[0.99]
 end
 
-count = Integer(ARGV[0] || 5000)
-requests = Integer(ARGV[1] || 4000)
-Process.setrlimit(:NOFILE, Process.getrlimit(:NOFILE).last)
-binary = %w[release debug].map { |profile| "#{ROOT}/target/#{profile}/nodevent" }.find { |path| File.exist?(path) }
-Dir.mktmpdir do |folder|
+# Starts the server and Puma. Returns their pids and Puma's port.
+def start(folder)
   port = free_port
+  binary = %w[release debug].map { |profile| "#{ROOT}/target/#{profile}/nodevent" }.find { |path| File.exist?(path) }
   File.write("#{folder}/config.ru", RACKUP)
-  File.write("#{folder}/nodevent.yml", <<~YAML)
-    bind: 127.0.0.1
-    port: 0
-    handover_socket: nodevent.sock
-    limits: { handshakes_per_second_per_address: 100000, max_connections_per_address: 100000, connect_timeout: 10m }
-    /nodevent: { open: true, history: off }
-  YAML
-  log = "#{folder}/log"
-  environment = { "NODEVENT_CONFIG" => "#{folder}/nodevent.yml", "RUBYLIB" => "#{ROOT}/lib", "RAILS_ENV" => "production" }
-  pids = [Process.spawn(binary, "#{folder}/nodevent.yml", %i[out err] => log)]
+  File.write("#{folder}/nodevent.yml", CONFIGURATION)
+  into = { %i[out err] => "#{folder}/log", chdir: folder }
+  server = Process.spawn(binary, "#{folder}/nodevent.yml", **into)
   wait_for("the server") { File.socket?("#{folder}/nodevent.sock") }
-  pids << Process.spawn(environment, "puma", "--threads", "5:5", "--bind", "tcp://127.0.0.1:#{port}", "config.ru",
-                        chdir: folder, %i[out err] => log)
-  # One of its worker threads may still load something.
-  wait_for("Puma") { Net::HTTP.get_response(URI("http://127.0.0.1:#{port}/")).code == "200" rescue nil } # rubocop:disable Style/RescueModifier
+  environment = { "NODEVENT_CONFIG" => "#{folder}/nodevent.yml", "RUBYLIB" => "#{ROOT}/lib",
+                  "RAILS_ENV" => "production" }
+  command = %W[puma --threads 5:5 --bind tcp://127.0.0.1:#{port} config.ru]
+  puma = Process.spawn(environment, *command, **into)
+  wait_for("Puma") { responds?(port) }
+  [server, puma, port]
+end
+
+def responds?(port)
+  Net::HTTP.get_response(URI("http://127.0.0.1:#{port}/")).code == "200"
+rescue SystemCallError
+  false
+end
+
+def run(puma, port, count, requests)
+  # Everything is loaded then.
   measure(port, requests)
   before = show("without WebSockets", measure(port, requests))
   begun = Process.clock_gettime(Process::CLOCK_MONOTONIC)
   holder, stopper = hold(port, count)
   took = Process.clock_gettime(Process::CLOCK_MONOTONIC) - begun
   during = show("with #{count} WebSockets", measure(port, requests))
-  descriptors = Dir.children("/proc/#{pids.last}/fd").size if File.directory?("/proc")
+  descriptors = Dir.children("/proc/#{puma}/fd").size
   stopper.close
-  Process.wait(holder)
+  raise "a WebSocket was closed" unless Process.wait2(holder).last.success?
+
   sleep 2
   after = show("without WebSockets again", measure(port, requests))
-  puts format("opened in %<took>.1f s (%<each>.0f µs each); Puma has %<descriptors>s descriptors",
-              took: took, each: took * 1e6 / count, descriptors: descriptors || "unknown")
+  puts format("opened in %<took>.1f s, %<each>.0f µs each; Puma has %<descriptors>d descriptors",
+              took: took, each: took * 1e6 / count, descriptors: descriptors)
   puts format("ratio of p99: %<ratio>.2f", ratio: during / ((before + after) / 2))
-rescue StandardError
-  puts File.read(log)
-  raise
-ensure
-  pids&.reverse_each do |pid|
-    Process.kill(:TERM, pid)
-    Process.wait(pid)
+end
+
+def main(count, requests)
+  Process.setrlimit(:NOFILE, Process.getrlimit(:NOFILE).last)
+  Dir.mktmpdir do |folder|
+    *pids, port = start(folder)
+    run(pids.last, port, count, requests)
+  ensure
+    pids&.reverse_each do |pid|
+      Process.kill(:TERM, pid)
+      Process.wait(pid)
+    end
   end
 end
+
+main(Integer(ARGV[0] || 5000), Integer(ARGV[1] || 4000))

@@ -147,8 +147,8 @@ module NoDevent
     #   end
     # @param namespace [String, Symbol, nil] another namespace than the default
     # @yieldparam request [ActionDispatch::Request, Rack::Request] the page's request, with session and cookies
-    # @yieldreturn [Hash, nil] `user` as in {Token.issue}, and perhaps `info`, `rooms` and `expires`; nil if the visitor is not
-    #   known
+    # @yieldreturn [Hash, nil] `user` as in {Token.issue}, and perhaps `info`, `rooms` and `expires`; nil if the visitor
+    #   is not known
     # @return [void]
     # @raise [ArgumentError] without a block
     def identify(namespace: nil, &block)

@@ -116,9 +116,7 @@ module NoDevent
     end
 
     # @return [String, nil] the Unix socket through which connections are handed over to the server
-    def handover_socket
-      fetch(:handover_socket)
-    end
+    def handover_socket = fetch(:handover_socket)
 
     # @return [Limits]
     def publisher
@@ -223,9 +221,7 @@ module NoDevent
 
     # @api private
     # @return [KeyRules]
-    def key_rules
-      fetch(:key_rules)
-    end
+    def key_rules = fetch(:key_rules)
 
     # @api private
     # @return [Integer] the server's limit for one publication in bytes
@@ -300,7 +296,7 @@ module NoDevent
         token: setting("token") { TokenRules.read(@values, folder) },
         **Protocols.read(@values),
         key_rules: setting("bound_keys", "max_key_lifetime") { KeyRules.read(@values) },
-        handover_socket: setting("handover_socket") { @values.text("handover_socket")&.then { File.expand_path(_1, folder) } },
+        handover_socket: setting("handover_socket") { @values.path("handover_socket", folder) },
         channel_per_room: setting("channel_per_room") { @values.flag("channel_per_room") },
         publisher: setting("publisher") { PublisherLimits.read(@values) }
       }

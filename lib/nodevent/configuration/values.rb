@@ -79,6 +79,13 @@ module NoDevent
         invalid!(node, key, "is #{describe(node)}; write a value, or remove the key")
       end
 
+      # @param folder [String] that of relative paths
+      # @return [String, nil] a path
+      def path(key, folder)
+        path = text(key)
+        path && File.expand_path(path, folder)
+      end
+
       # @return [String, nil] `public_url`, or `host` if it has a scheme: without one, it is the address that the server
       #   binds
       def public_url

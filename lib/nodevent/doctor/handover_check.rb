@@ -35,7 +35,7 @@ module NoDevent
         end
 
         def two_addresses(place)
-          finding(:warn, "the server is mounted #{place}, but pages connect to its own address: no Unix socket is known",
+          finding(:warn, "the server is mounted #{place}, but pages use its own address: no Unix socket is known",
                   "write `handover_socket: tmp/sockets/nodevent.sock`, or start the server by `plugin :nodevent`")
         end
 

@@ -12,8 +12,8 @@ module Nodevent
       include LayoutTag
 
       source_root File.expand_path("templates", __dir__)
-      desc "Creates config/nodevent.yml with a fresh secret, lines in config/puma.rb and config/routes.rb, the layout's tag, " \
-           "and a sample."
+      desc "Creates config/nodevent.yml with a fresh secret, lines in config/puma.rb and config/routes.rb, the " \
+           "layout's tag, and a sample."
       class_option :mount, type: :boolean, default: true,
                            desc: "Mount the server in config/routes.rb, so that pages need no second address"
 
