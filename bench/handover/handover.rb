@@ -71,14 +71,12 @@ def open_websocket(port)
   socket
 end
 
-# Replies to pings until `stop` is readable. More sockets are added meanwhile.
+# Replies to pings until `stop` is readable. More sockets are added meanwhile. Only every two seconds, because a look at
+# all sockets takes time that the other processes would miss.
 def reply_to_pings(sockets, stop)
-  loop do
-    readable, = IO.select([stop, *sockets], nil, nil, 1)
-    next unless readable
-    return if readable.include?(stop)
-
-    pinged = readable.select { |socket| socket.readpartial(4096).end_with?("2") }
+  until stop.wait_readable(2)
+    readable, = IO.select(sockets.dup, nil, nil, 0)
+    pinged = (readable || []).select { |socket| socket.readpartial(4096).end_with?("2") }
     pinged.each { |socket| socket.write([0x81, 0x81, 0, 0, 0, 0].pack("C*"), "3") }
   end
 end

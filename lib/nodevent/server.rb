@@ -48,6 +48,8 @@ module NoDevent
         @at = route unless rails&.initialized? == false
       end
 
+      # Says where it is mounted, outside of Rails.
+      # @return [String, nil]
       attr_writer :at
 
       # @api private
