@@ -15,6 +15,7 @@ Gem::Specification.new do |spec|
 
   # The sources of the gem and its crates. cargo requires every member of the workspace.
   wanted = %r{\A(lib|exe|sig|ext/nodevent|protocol|server|client/dist|bench/load)/|
+              \Aclient/(package\.json|README\.md|LICENSE)\z|
               \A(Cargo\.(toml|lock)|[A-Z]+(\.md)?)\z}x
   unwanted = %r{/(tests|fuzz|examples|target)/|/Makefile\z|\Aprotocol/vectors/|\Alib/.*\.(so|bundle)\z}
   listed = begin

@@ -1,7 +1,9 @@
-// Types for pages that load the custom element: `/// <reference types="nodevent/room-element" />`.
+// Types for pages that load the custom element: `import "nodevent/room-element"`.
 
 /** `<nodevent-room room="…" key="…" position="…" key-url="…">`, also with the attributes of `nodevent_data`. */
-export class NoDeventRoomElement extends HTMLElement {}
+declare class NoDeventRoomElement extends HTMLElement {}
+// The file defines the element, and exports nothing.
+export type { NoDeventRoomElement };
 
 declare global {
   interface HTMLElementTagNameMap {

@@ -28,6 +28,7 @@ const bundles = [
   { entryPoints: ["src/index.js"], outfile: "dist/nodevent.cjs", format: "cjs", platform: "node" },
   { entryPoints: ["src/queue.js"], outfile: "dist/queue.js", format: "iife", sourcemap: false },
   { entryPoints: ["src/page/nodevent-room.js"], outfile: "dist/nodevent-room.js", format: "iife" },
+  { entryPoints: ["src/page/nodevent-stream-source.js"], outfile: "dist/nodevent-stream-source.js", format: "iife" },
   { entryPoints: ["src/page/nodevent_controller.js"], outfile: "dist/nodevent_controller.js", format: "esm", external: ["@hotwired/stimulus"] },
   { entryPoints: ["src/socket-io.js"], outfile: "dist/socket.io.js", format: "iife" },
 ];
@@ -39,7 +40,14 @@ const consolePage = [
 ];
 
 /** Copies of the hand-written types, for `import` and `require`. */
-const types = { "nodevent.d.ts": "nodevent.d.ts", "nodevent.d.cts": "nodevent.d.ts", "script.d.ts": "script.d.ts", "room-element.d.ts": "room-element.d.ts" };
+const types = {
+  "nodevent.d.ts": "nodevent.d.ts",
+  "nodevent.d.cts": "nodevent.d.ts",
+  ...Object.fromEntries(["script", "queue", "room-element", "stream-source", "stimulus"].map((name) => [`${name}.d.ts`, `${name}.d.ts`])),
+};
+
+/** Copies for the asset pipelines of Rails, which publish whole folders. They have no map. */
+const assets = ["nodevent-room.js", "nodevent-stream-source.js", "nodevent_controller.js"];
 
 /** @returns {Promise<Map<string, Buffer>>} by path relative to client/ */
 export async function outputs() {
@@ -49,6 +57,7 @@ export async function outputs() {
     for (const { path, contents } of outputFiles) files.set(relative(root, path).split(sep).join("/"), Buffer.from(contents));
   }
   for (const [name, source] of Object.entries(types)) files.set(`dist/${name}`, await readFile(join(root, "types", source)));
+  for (const name of assets) files.set(`dist/assets/${name}`, Buffer.from(files.get(`dist/${name}`).toString().replace(/\/\/# sourceMappingURL=.*\n$/, "")));
   files.set("dist/console.html", await readFile(join(root, "console/index.html")));
   return files;
 }
@@ -65,7 +74,7 @@ async function main() {
     console.error(`client/dist is not current: ${stale.join(", ")}. Run \`npm run build\` in client/ and commit.`);
     process.exit(1);
   }
-  await mkdir(join(root, "dist"), { recursive: true });
+  await mkdir(join(root, "dist/assets"), { recursive: true });
   for (const [path, contents] of files) await writeFile(join(root, path), contents);
 }
 

@@ -284,6 +284,8 @@ export class NoDeventController implements Listenable {
   readonly all: Feed;
   /** Presents a token of the same user now, and tokens of this source from now on. Without a user before, it signs in. */
   setToken(source: Token | TokenSource): this;
+  /** For a sign-out: leaves all rooms, and forgets their keys and the pages that Turbo has cached. */
+  leaveAll(): this;
   /** Ends the connection for good and releases everything. */
   close(): this;
   /** Releases the socket, the rooms and all listeners. The socket itself stays as it is. */

@@ -2,6 +2,8 @@
 
 require "cgi/escape"
 require "json"
+require "nodevent/markup"
+require "nodevent/streams"
 
 module NoDevent
   # View helpers. Rails includes them in every view; elsewhere `include NoDevent::Helper`.
@@ -84,6 +86,28 @@ module NoDevent
       nodevent_safe(%(<meta name="nodevent-room"#{html}>))
     end
 
+    # The element that receives the Turbo Streams of a room in this page. It joins, renews its key, catches up after a
+    # lost connection, and leaves when it is removed. `broadcasts_nodevent` in a model and {Streams.broadcast} publish
+    # them. The page needs the script tag and `nodevent-stream-source.js`; see docs/rails.md.
+    # @example
+    #   <%= nodevent_stream_from @discussion %>
+    #   <%= nodevent_stream_from @discussion, :comments, id: "stream", data: { turbo_permanent: true } %>
+    # @param streamables see {Streams.room}
+    # @param expires_after [Numeric] seconds until the key expires
+    # @param namespace [String, nil] another namespace than that of the first record
+    # @param attributes [Hash] more attributes of the element, such as `id:` and `data:`
+    # @return [String] HTML, marked as safe. While a fragment for the cache or a message is rendered, which others see
+    #   too, without key and position
+    # @raise [ArgumentError] without a streamable
+    # @raise [InvalidRoomError, InvalidExpiryError, ConfigurationError]
+    def nodevent_stream_from(*streamables, expires_after: HOUR, namespace: nil, **attributes)
+      own = namespace ? NoDevent.namespace(namespace) : Streams.namespace_of(streamables)
+      data = nodevent_data(Streams.room(*streamables), expires_after: expires_after, namespace: own.name)
+      data = data.slice(:nodevent_room, :nodevent_key_url) if respond_to?(:nodevent_cached?) && nodevent_cached?
+      names = data.transform_keys { |name| name.to_s.delete_prefix("nodevent_").tr("_", "-") }
+      Markup.element("nodevent-stream-source", names.merge(attributes))
+    end
+
     # A short-lived token of the visitor as a `<meta>` tag: with it, the page's connection has a user. A page that stays
     # open for longer gets new tokens from the application.
     # @example
@@ -126,7 +150,7 @@ module NoDevent
     end
 
     def nodevent_safe(html)
-      html.respond_to?(:html_safe) ? html.html_safe : html
+      Markup.safe(html)
     end
   end
 end

@@ -67,6 +67,18 @@ module NoDevent
       ActiveSupport.on_load(:action_view) { include NoDevent::Cable::Helper }
     end
 
+    initializer "nodevent.broadcasts" do
+      ActiveSupport.on_load(:active_record) { extend NoDevent::Broadcasts }
+    end
+
+    # The custom elements and the Stimulus controller, for Propshaft, Sprockets and importmaps.
+    initializer "nodevent.assets" do |app|
+      if app.config.respond_to?(:assets)
+        app.config.assets.paths << NoDevent::ClientFiles::ASSETS
+        app.config.assets.precompile&.concat(NoDevent::ClientFiles.assets)
+      end
+    end
+
     # Subscribed only if the level is logged, because a subscription makes every `emit` slower.
     initializer "nodevent.log_subscriber", after: "nodevent.logger" do
       if Rails.logger&.debug?

@@ -50,14 +50,14 @@ RSpec.describe "Streams of Turbo" do
 
   it "are signed outside of Rails with the key of the application, and in mails without a stamp" do
     helper = Object.new.extend(NoDevent::Cable::Helper)
-    expect { helper.nodevent_stream_from("posts") }.to raise_error(NoDevent::ConfigurationError, /write NoDevent::Cable.stream_key = /)
+    expect { helper.nodevent_cable_stream_from("posts") }.to raise_error(NoDevent::ConfigurationError, /write NoDevent::Cable.stream_key = /)
     NoDevent::Cable.stream_key = keys.last
     token = vectors["accepted"].find { |vector| vector["by"] == "the explicit key" }["token"]
     tag = %(<turbo-cable-stream-source channel="Turbo::StreamsChannel" signed-stream-name="#{token}"></turbo-cable-stream-source>)
-    expect(helper.nodevent_stream_from("posts")).to eq(tag)
+    expect(helper.nodevent_cable_stream_from("posts")).to eq(tag)
     helper.define_singleton_method(:controller) { Object.new } # that of a mail
     helper.define_singleton_method(:request) { raise NoMethodError }
-    expect(helper.nodevent_stream_from("posts")).to eq(tag)
+    expect(helper.nodevent_cable_stream_from("posts")).to eq(tag)
   ensure
     NoDevent::Cable.stream_key = nil
   end
@@ -66,7 +66,7 @@ RSpec.describe "Streams of Turbo" do
     class PagesController < ActionController::Base
       def up = head(:ok)
       def show = render(inline: '<%= turbo_stream_from "posts" %><%= turbo_stream_from "others", data: { since: 1 } %>')
-      def own = render(inline: '<%= nodevent_stream_from "posts", id: "a&b", data: { more_words: "<" } %>')
+      def own = render(inline: '<%= nodevent_cable_stream_from "posts", id: "a&b", data: { more_words: "<" } %>')
       def given = render(inline: '<%= turbo_stream_from "posts", data: { nodevent_since: "given", "nodevent-page": "own" } %>')
       def cached = render(inline: '<% cache "key" do %><%= turbo_stream_from "posts" %><% end %>')
 

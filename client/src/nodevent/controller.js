@@ -352,6 +352,16 @@ export class NoDeventController extends Listenable {
     this._joins._stop();
   }
 
+  /** For a sign-out: leaves all rooms, forgets their keys, and what Turbo has cached. */
+  leaveAll() {
+    for (const room of this._rooms.values()) room.leave().setKey(undefined);
+    const { cache } = /** @type {any} */ (globalThis).Turbo || {};
+    // Turbo would cache the page that is shown as soon as it visits the next one.
+    cache?.exemptPageFromCache();
+    cache?.clear();
+    return this;
+  }
+
   /** Ends the connection for good: leaves all rooms and does not reconnect. */
   close() {
     this.socket?.disconnect();

@@ -113,6 +113,13 @@ export class Membership {
     return entries.get(this.name)?.room.getKey();
   }
 
+  /** Joins again with a newer key than the one that was refused. Returns false if it is the same. @param {string | undefined} key */
+  renew(key) {
+    if (!key || key === this.key) return false;
+    /** @type {any} */ (globalThis).NoDevent.room({ room: this.name, key });
+    return true;
+  }
+
   /** Ends this part's use of the room. The last part leaves, unless the next page shows the room too. */
   end() {
     const entry = entries.get(this.name);

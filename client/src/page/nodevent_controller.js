@@ -44,6 +44,11 @@ export default class extends Controller {
     this.membership?.advance(/** @type {any} */ (this).positionValue);
   }
 
+  /** An action for a sign-out: `data-action="nodevent#leaveAll"`. */
+  leaveAll() {
+    /** @type {any} */ (globalThis).NoDevent.leaveAll();
+  }
+
   /** Turbo is about to cache the page: stores the position, so that a restored page recovers from there. */
   handleEvent() {
     const { position, key } = this.membership || {};

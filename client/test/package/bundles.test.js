@@ -1,20 +1,35 @@
 // The bundles: small, current, reproducible, and usable under a strict policy.
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { readFileSync, readdirSync } from "node:fs";
 import { test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { outputs } from "../../scripts/build.js";
 
 const LIMIT = 11 * 1024; // bytes, minified and gzipped
 
-const BUNDLES = ["nodevent.js", "nodevent.mjs", "nodevent.cjs", "socket.io.js", "nodevent-room.js", "nodevent_controller.js"];
+const BUNDLES = ["nodevent.js", "nodevent.mjs", "nodevent.cjs", "socket.io.js", "nodevent-room.js", "nodevent-stream-source.js", "nodevent_controller.js"];
 
 const read = (path) => readFileSync(new URL(`../../${path}`, import.meta.url));
 
 test("nodevent.js is at most 11 KB, minified and gzipped", () => {
   const size = gzipSync(read("dist/nodevent.js"), { level: 9 }).length;
   assert.ok(size <= LIMIT, `${size} bytes, ${size - LIMIT} too many`);
+});
+
+test("an element is at most 3 KB, minified and gzipped", () => {
+  for (const name of ["nodevent-room.js", "nodevent-stream-source.js", "nodevent_controller.js"]) {
+    const size = gzipSync(read(`dist/${name}`), { level: 9 }).length;
+    assert.ok(size <= 3 * 1024, `${name}: ${size} bytes`);
+  }
+});
+
+test("the copies for asset pipelines have no map", () => {
+  for (const name of readdirSync(new URL("../../dist/assets", import.meta.url))) {
+    const text = read(`dist/assets/${name}`).toString();
+    assert.doesNotMatch(text, /sourceMappingURL/);
+    assert.ok(read(`dist/${name}`).toString().startsWith(text), name);
+  }
 });
 
 test("dist/ is current, and the build is reproducible", async () => {

@@ -6,7 +6,7 @@ module TurboBoardHelper
 
   # The stream of a page. It stays the same element when the page is morphed.
   def page_stream(streamable)
-    nodevent_stream_from(streamable, id: "stream_#{Streams.name(streamable)}", data: { turbo_permanent: true })
+    nodevent_cable_stream_from(streamable, id: "stream_#{Streams.name(streamable)}", data: { turbo_permanent: true })
   end
 
   def import_map_tag

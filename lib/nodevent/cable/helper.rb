@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-require "cgi/escape"
+require "nodevent/markup"
 
 module NoDevent
   module Cable
@@ -21,20 +21,17 @@ module NoDevent
       # The tag that `turbo_stream_from` of turbo-rails makes, for applications without that gem. With it, use
       # `turbo_stream_from`.
       # @example
-      #   <%= nodevent_stream_from @post, :comments %>
+      #   <%= nodevent_cable_stream_from @post, :comments %>
       # @param streamables [Array] records and texts that name the stream
       # @param attributes [Hash] attributes of the tag, like `data:`
       # @return [String] HTML, marked as safe
       # @raise [ArgumentError] without a name
       # @raise [ConfigurationError] if the key of signed names is not known
-      def nodevent_stream_from(*streamables, **attributes)
+      def nodevent_cable_stream_from(*streamables, **attributes)
         attributes = Stamp.add(attributes, streamables, nodevent_stamped_env)
-        data = attributes.fetch(:data, {}).transform_keys { |name| "data-#{name.to_s.tr('_', '-')}" }
         names = { "channel" => "Turbo::StreamsChannel", **attributes.except(:data).transform_keys(&:to_s),
-                  "signed-stream-name" => Cable.signed_stream_name(*streamables), **data }
-        html = names.map { |name, value| %( #{name}="#{CGI.escapeHTML(value.to_s)}") }.join
-        html = "<turbo-cable-stream-source#{html}></turbo-cable-stream-source>"
-        html.respond_to?(:html_safe) ? html.html_safe : html
+                  "signed-stream-name" => Cable.signed_stream_name(*streamables) }
+        Markup.element("turbo-cable-stream-source", { **names, data: attributes[:data] })
       end
 
       private
