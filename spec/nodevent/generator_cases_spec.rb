@@ -117,6 +117,61 @@ RSpec.describe "rails generate nodevent:install in many applications" do
     expect(layout("html\n  head", "slim").first).to eq("html\n  head\n    #{call}\n")
   end
 
+  # Issue 18: how an application loads the custom elements and the Stimulus controller.
+  describe "--frontend" do
+    head = "<head>\n</head>\n"
+    layout_file = "app/views/layouts/application.html.erb"
+    imports = %(import "nodevent/room-element"\nimport "nodevent/stream-source"\n)
+    elements = ->(prefix) { %(<%= javascript_include_tag "#{prefix}nodevent-room", "#{prefix}nodevent-stream-source", defer: true, nonce: true %>) }
+
+    it "pins and imports them where there is an importmap, once" do
+      own = { "config/importmap.rb" => %(pin "application"), "app/javascript/application.js" => %(import "controllers"\n),
+              "app/javascript/controllers/index.js" => "" }
+      files, output = generate(own, runs: 2)
+      expect(files["config/importmap.rb"]).to eq(<<~RUBY)
+        pin "application"
+        pin "nodevent/room-element", to: "nodevent-room.js"
+        pin "nodevent/stream-source", to: "nodevent-stream-source.js"
+        pin "nodevent/stimulus", to: "nodevent_controller.js"
+      RUBY
+      expect(files["app/javascript/application.js"]).to eq(%(import "controllers"\n#{imports}))
+      expect(files["app/javascript/controllers/nodevent_controller.js"]).to eq(%(export { default } from "nodevent/stimulus"\n))
+      expect(output).to include("<%= nodevent_stream_from @record %>")
+      pinned = files["config/importmap.rb"].scan(/to: "(.*)"/).flatten
+      expect(Dir.children(File.join(ROOT, "client/dist/assets"))).to match_array(pinned)
+    end
+
+    it "adds a tag where there is an asset pipeline, once" do
+      files, = generate({ "app/assets/config/manifest.js" => "", layout_file => head }, runs: 2)
+      expect(files[layout_file]).to eq("<head>\n  #{tag}\n  #{elements.call('')}\n</head>\n")
+    end
+
+    it "copies the elements into public, and renews the copies" do
+      files, = generate({ layout_file => head, "public/nodevent-room.js" => "old" }, runs: 2, options: %w[--frontend=public])
+      expect(files[layout_file]).to eq("<head>\n  #{tag}\n  #{elements.call('/')}\n</head>\n")
+      %w[nodevent-room nodevent-stream-source].each do |name|
+        expect(files["public/#{name}.js"]).to eq(File.read(File.join(ROOT, "client/dist/assets/#{name}.js"), encoding: "UTF-8"))
+      end
+    end
+
+    it "imports the package, and prints how to install it" do
+      files, output = generate({ "app/javascript/application.js" => "" }, options: %w[--frontend=npm])
+      expect(files["app/javascript/application.js"]).to eq(imports)
+      expect(output).to include(%(npm pack "$(bundle show nodevent)/client" --pack-destination vendor)).and include("npm install ./vendor/nodevent-")
+      _, output = generate({}, options: %w[--frontend=npm])
+      expect(output).to match(/skip.*there is no app.javascript.application.js; write import "nodevent.room-element" and import/)
+    end
+
+    it "adds only the script tag on request, and where there is nothing else" do
+      importmap = { "config/importmap.rb" => "", layout_file => head }
+      [generate(importmap, options: %w[--frontend=script]), generate({ layout_file => head })].each do |files, output|
+        expect(files[layout_file]).to eq("<head>\n  #{tag}\n</head>\n")
+        expect(files["config/importmap.rb"].to_s).to eq("")
+        expect(output).not_to include("nodevent_stream_from")
+      end
+    end
+  end
+
   it "states what to do by hand, and changes nothing" do
     files, output = generate
     expect(output).to match(/skip.*there is no app.views.layouts.application.html.erb; add <%= javascript_include_nodevent async: true %> to/)

@@ -2,6 +2,7 @@
 
 require "rails/generators/base"
 require "securerandom"
+require "generators/nodevent/frontend"
 require "generators/nodevent/layout_tag"
 
 module Nodevent
@@ -10,6 +11,7 @@ module Nodevent
     # there.
     class InstallGenerator < Rails::Generators::Base
       include LayoutTag
+      include Frontend
 
       source_root File.expand_path("templates", __dir__)
       desc "Creates config/nodevent.yml with a fresh secret, lines in config/puma.rb and config/routes.rb, the " \
@@ -63,6 +65,16 @@ module Nodevent
         add_to_layout(HELPER, CALL)
       end
 
+      # Sets up the custom elements and the Stimulus controller.
+      def elements
+        case frontend
+        when "importmap" then [add_pins, add_imports]
+        when "npm" then add_imports
+        when "assets" then add_elements_tag
+        when "public" then [copy_elements, add_elements_tag(prefix: "/")]
+        end
+      end
+
       # Creates a sample to try.
       def sample
         create_once "_sample.html.erb", SAMPLE
@@ -77,11 +89,17 @@ module Nodevent
           to a view, open it, and run in `rails console`
             NoDevent::Emitter.emit("sample", "hello", "world")
           For models: `include NoDevent::Base` and `emits_changes`. If events do not arrive: `rake nodevent:doctor`.
+          #{streams unless frontend == 'script'}
         TEXT
+        say npm_steps if frontend == "npm"
         say policy if policy?
       end
 
       private
+
+      def streams
+        "For Turbo Streams: `broadcasts_nodevent` in the model, and `<%= nodevent_stream_from @record %>` in the view."
+      end
 
       def start
         File.exist?(path(PUMA)) ? "`bin/rails server`" : "`bin/dev` or `foreman start -f Procfile.dev`"
