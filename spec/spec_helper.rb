@@ -6,6 +6,18 @@
 $LOAD_PATH.unshift(File.expand_path("../lib", __dir__))
 ROOT = File.expand_path("..", __dir__)
 
+# Set by bin/test-rails: a deprecated call in this gem is an error.
+if ENV.key?("NODEVENT_DEPRECATIONS")
+  Warning[:deprecated] = true
+  Warning.singleton_class.prepend(Module.new do
+    def warn(message, category: nil, **)
+      raise "deprecated: #{message}" if category == :deprecated && message.start_with?("#{ROOT}/lib")
+
+      super
+    end
+  end)
+end
+
 require "nodevent"
 require "logger"
 require "redis"

@@ -198,6 +198,21 @@ module NoDevent
       Room.by = rule
     end
 
+    # @return [Boolean] whether each `emit` waits for the commit of open transactions; see {Emitter.emit}
+    def after_commit
+      AfterCommit.default ? true : false
+    end
+
+    # Lets each `emit` wait for the commit of open transactions, except with `wait: true` or `after_commit: false`. In
+    # Rails also `config.nodevent.after_commit = true`.
+    # @example in config/initializers/nodevent.rb
+    #   NoDevent.after_commit = true
+    # @param wanted [Boolean]
+    # @return [void]
+    def after_commit=(wanted)
+      AfterCommit.default = wanted
+    end
+
     # Runs the block without emitting anything, including the commits of changes made in it. Affects only the current
     # fiber.
     # @example

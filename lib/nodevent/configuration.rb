@@ -11,6 +11,7 @@ require "nodevent/configuration/pages"
 require "nodevent/configuration/publishing"
 require "nodevent/configuration/redacted"
 require "nodevent/configuration/redis"
+require "nodevent/configuration/route"
 require "nodevent/configuration/secrets"
 require "nodevent/configuration/token_rules"
 require "nodevent/configuration/values"
@@ -47,6 +48,10 @@ module NoDevent
 
     # @return [String] with its leading slash
     attr_reader :namespace
+
+    # @api private
+    # @return [Route, nil]
+    attr_reader :route
 
     class << self
       # @param settings [Hash, Configuration]
@@ -86,6 +91,7 @@ module NoDevent
       @namespace = @values.namespace
       @settings = read
       @others = {}
+      @route = Route.of(self)
       freeze
     end
 
@@ -225,9 +231,7 @@ module NoDevent
 
     # @api private
     # @return [Integer] the server's limit for one publication in bytes
-    def max_publish_size
-      fetch(:max_publish_size)
-    end
+    def max_publish_size = fetch(:max_publish_size)
 
     # @api private
     # @return [Integer] the server's limit for the name of a room in bytes

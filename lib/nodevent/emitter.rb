@@ -3,7 +3,7 @@
 module NoDevent
   # Emits events to rooms, and signs room keys.
   module Emitter
-    OPTIONS = %i[wait timeout idempotency_key except].freeze
+    OPTIONS = %i[wait timeout idempotency_key except after_commit].freeze
     EMPTY = {}.freeze
 
     private_constant :OPTIONS, :EMPTY
@@ -42,6 +42,8 @@ module NoDevent
       # @example
       #   NoDevent::Emitter.emit("lobby", "gong", 3)
       #   NoDevent::Emitter.emit(discussion, "update", discussion)    # room "Discussion_12", its as_json
+      # @example in a transaction
+      #   NoDevent::Emitter.emit(order, "paid", order, after_commit: true)
       # @example with confirmation
       #   NoDevent::Emitter.emit(order, "paid", order, wait: true, timeout: 2, idempotency_key: "paid-#{order.id}")
       # @param room see {Room.of}
@@ -54,23 +56,36 @@ module NoDevent
       #   printable ASCII characters
       # @option options [:page, String, ActionDispatch::Request, Rack::Request] :except a page that does not receive the
       #   event: `:page` is the one that made the current request; see {Page}
-      # @return [true, false, nil, Integer, String] `true`: queued; `false`: not queued, because the queue is full or a
-      #   custom publisher failed; `nil`: silenced by {NoDevent.silence}. With `wait: true`, the engine's result: the
-      #   number of subscribed servers from Redis; the position in the room's history, or `true`, from a server. For a
-      #   publisher without a queue, such as `$redis`, its return value
+      # @option options [Boolean] :after_commit wait for the commit of the transactions of Active Record that are open in
+      #   this thread, in all databases. If one is rolled back, nothing is emitted. The message is converted to JSON at
+      #   once. Without an open transaction, the event is emitted at once. By default `NoDevent.after_commit`
+      # @return [true, false, nil, Integer, String, :after_commit] `:after_commit`: it waits for a commit; `true`:
+      #   queued; `false`: not queued, because the queue is full or a custom publisher failed; `nil`: silenced by
+      #   {NoDevent.silence}. With `wait: true`, the engine's result: the number of subscribed servers from Redis; the
+      #   position in the room's history, or `true`, from a server. For a publisher without a queue, such as `$redis`,
+      #   its return value
       # @raise [InvalidRoomError] if the first argument does not name a room
       # @raise [InvalidEventError] if the event is not a non-empty String or Symbol
       # @raise [EncodingError] if the message cannot be converted to JSON
       # @raise [MessageTooLargeError] if the publication is larger than the server's `limits: max_publish_size`
       # @raise [ConfigurationError] on first use, if the configuration is invalid or names nothing to publish to
-      # @raise [ArgumentError] for unknown options, for a message without braces next to options, and for options
-      #   without a message
+      # @raise [ArgumentError] for unknown options, for a message without braces next to options, for options without a
+      #   message, and for `wait: true` with `after_commit: true`
       # @raise [PublishError] with `wait: true`, if the engine does not accept the publication in time
       def emit(room, event, *message, **options)
         Namespace.default.publish(room, event, *arguments(event, message, options))
       rescue Ractor::Error => e
         raise PublishError.ractor(e)
       end
+
+      # {emit} without keywords; see {Native::PlainEmit}.
+      # @api private
+      def publish_plain(room, event, message)
+        Namespace.default.publish_plain(room, event, message)
+      rescue Ractor::Error => e
+        raise PublishError.ractor(e)
+      end
+      prepend Native::PlainEmit
 
       # Sends a message to the mailbox of a user, or to those of several. It stays there until one of the user's pages
       # acknowledges it or its time is over. Waits for Redis, or else for the server, which confirms it.

@@ -10,10 +10,18 @@ module NoDevent
     # The maximum of bytes that a history adds to a publication: `,"position":"<16 digits>:<20 digits>"`, rounded up.
     # The limit applies to the result.
     POSITION_BYTES = 64
-    # Set while a message becomes JSON.
-    ENCODING = FiberLocal.new(:nodevent_encoding)
+    # The fiber-local variable that is set while a message becomes JSON.
+    ENCODING = :nodevent_encoding
+    FIBER_LOCAL = FiberLocal.new(ENCODING)
+    # A message is one level below the publication, and json accepts 100.
+    NESTED = JSON::State.new.tap { |state| state.depth = 1 }.freeze
+    MAX_DEPTH = 99
+    # Classes whose `to_json` is Ruby's, and those of them that contain nothing else.
+    SCALARS = [::NilClass, ::TrueClass, ::FalseClass, ::Integer, ::Float, ::String, ::Symbol]
+              .to_h { |owner| [owner, true] }.compare_by_identity.freeze
+    PLAIN = SCALARS.merge(::Hash => true, ::Array => true).compare_by_identity.freeze
 
-    private_constant :POSITION_BYTES, :ENCODING
+    private_constant :POSITION_BYTES, :ENCODING, :FIBER_LOCAL, :NESTED, :MAX_DEPTH, :SCALARS, :PLAIN
 
     class << self
       # @return [String] the event's name
@@ -32,13 +40,60 @@ module NoDevent
 
       # @return [Boolean] whether the current fiber is building a message, which must not contain keys
       def encoding?
-        ENCODING.value ? true : false
+        FIBER_LOCAL.value ? true : false
       end
 
       # Runs the application's code that builds a message.
       # @return [Object] the block's result
       def encoding(&block)
-        ENCODING.with(true, &block)
+        FIBER_LOCAL.with(true, &block)
+      end
+
+      # The JSON of a message, as it is in the JSON of a Hash that contains it.
+      # @param room see {encode}
+      # @return [String]
+      # @raise [EncodingError]
+      def message(room, event, message)
+        # Without FiberLocal#with, whose block costs as much as all of this.
+        thread = Thread.current
+        before = thread[ENCODING]
+        thread[ENCODING] = true
+        # A `return` out of this would allocate.
+        generate(message)
+      rescue StandardError, SystemStackError => e
+        raise explain(e, room, event)
+      ensure
+        thread[ENCODING] = before if thread
+      end
+
+      # @return [Boolean] whether what {message} returns may be other text than JSON. Active Support builds JSON from
+      #   `as_json` only. Elsewhere an object's `to_json` may return any text
+      def unsure?(message)
+        !SCALARS.key?(message.class) && !active_support?
+      end
+
+      # The publication of a message that {message} has converted.
+      # @param room [String]
+      # @param event [String]
+      # @param json [String]
+      # @return [String]
+      # @raise [EncodingError, MessageTooLargeError]
+      def publication(room, event, json, config, check:)
+        text = %({"room":#{room.to_json},"event":#{event.to_json},"message":#{json}})
+        if check
+          check_json(text, room, event)
+          # Raises NestingError, as the JSON of a Hash around the message does.
+          JSON.parse(json, max_nesting: MAX_DEPTH)
+        end
+        check_size(text, room, event, config)
+        text
+      rescue StandardError => e
+        raise explain(e, room, event)
+      end
+
+      # The largest publication, in bytes.
+      def limit(config)
+        config.history? ? config.max_publish_size - POSITION_BYTES : config.max_publish_size
       end
 
       # @param room [String] the room, or the targets, for errors
@@ -48,17 +103,11 @@ module NoDevent
       def encode(room, publication, config)
         event, message = publication.values_at(:event, :message)
         json = encoding { publication.to_json }
-        check_json(json, room, event) unless always_valid?(message)
+        check_json(json, room, event) if unsure?(message)
         check_size(json, room, event, config)
         json
-      rescue JSON::NestingError
-        raise unencodable(room, event, "it is nested more than 100 deep; select the attributes in as_json, or send " \
-                                       "an id that the page loads")
-      rescue JSON::GeneratorError, ::EncodingError => e
-        raise unencodable(room, event, "#{Text.clean(e.message, 200)}; text must be valid UTF-8 and numbers finite: " \
-                                       "clean them, or select the attributes in as_json")
-      rescue SystemStackError
-        raise unencodable(room, event, "it contains itself, or is nested too deeply; select the attributes in as_json")
+      rescue StandardError, SystemStackError => e
+        raise explain(e, room, event)
       end
 
       # @param message [String] JSON
@@ -77,11 +126,33 @@ module NoDevent
 
       private
 
-      # Active Support builds JSON from `as_json` only. Elsewhere an object's `to_json` may return any text.
-      def always_valid?(message)
-        case message
-        when nil, true, false, Numeric, String, Symbol then true
-        else defined?(ActiveSupport::JSON::Encoding) ? true : false
+      # Whether `to_json` is Active Support's, which calls `as_json`. It is never unloaded.
+      def active_support?
+        @active_support ||= defined?(::ActiveSupport::ToJsonWithActiveSupportEncoder) ? true : false
+      end
+
+      def generate(message)
+        return ::ActiveSupport::JSON.encode(message) if active_support?
+
+        # Ruby's own need no state, which would be one more object.
+        return message.to_json if PLAIN.key?(message.class)
+
+        json = message.to_json(NESTED.dup)
+        json.is_a?(::String) ? json : raise(TypeError, "to_json returns an object of the class #{json.class}")
+      end
+
+      # The application's own errors stay what they are.
+      def explain(error, room, event)
+        case error
+        when JSON::NestingError
+          unencodable(room, event, "it is nested more than 100 deep; select the attributes in as_json, or send an id " \
+                                   "that the page loads")
+        when JSON::GeneratorError, ::EncodingError
+          unencodable(room, event, "#{Text.clean(error.message, 200)}; text must be valid UTF-8 and numbers finite: " \
+                                   "clean them, or select the attributes in as_json")
+        when SystemStackError
+          unencodable(room, event, "it contains itself, or is nested too deeply; select the attributes in as_json")
+        else error
         end
       end
 
@@ -91,8 +162,7 @@ module NoDevent
       end
 
       def check_size(json, room, event, config)
-        limit = config.max_publish_size
-        limit -= POSITION_BYTES if config.history?
+        limit = limit(config)
         return if json.bytesize <= limit
 
         Native.count("rejected")
@@ -104,7 +174,7 @@ module NoDevent
       end
 
       def message_of(event, room)
-        "the message of #{Text.value(event)} to #{Text.value(room)}"
+        "the message of #{Text.value(event.is_a?(Symbol) ? event.name : event)} to #{Text.value(room)}"
       end
     end
   end

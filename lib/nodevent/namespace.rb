@@ -11,6 +11,8 @@ module NoDevent
   #   board.emit(discussion, "update", discussion)
   #   board.room_key(discussion, 1.hour.from_now)
   class Namespace
+    include Delivery
+
     # A position that became known in the last seconds is used without asking the engine.
     FRESH = 1.0
     # How long the key is valid with which a server is asked for a position. Seconds.
@@ -65,6 +67,7 @@ module NoDevent
     def emit(room, event, *message, **options)
       publish(room, event, *Emitter.arguments(event, message, options))
     end
+    prepend Native::PlainEmit
 
     # @param rooms see {Emitter.to}
     # @param users see {Emitter.to}
@@ -85,11 +88,32 @@ module NoDevent
     # {#emit} with separated arguments.
     # @api private
     def publish(room, event, message, options)
+      return publish_plain(room, event, message) if options.empty?
       return if Silence.on?
 
       config = self.config
       room = room_name(room, config)
       emit_encoded(config, room, { room: room, event: Encoder.event_name(event), message: message }, options)
+    rescue Ractor::Error => e
+      raise PublishError.ractor(e)
+    end
+
+    # {#emit} without keywords. If the publisher is the native one, it allocates nothing besides the JSON of the message
+    # and the name of a record's room.
+    # @api private
+    def publish_plain(room, event, message)
+      return if Silence.on?
+
+      config = self.config
+      room = Room.of(room) unless room.is_a?(::String)
+      json = message.nil? ? "null" : Encoder.message(room, event, message)
+      queued = queue(config, room, event, json, message)
+      return queued unless queued.nil?
+
+      room = room_name(room, config)
+      event = Encoder.event_name(event)
+      text = Encoder.publication(room, event, json, config, check: Encoder.unsure?(message))
+      send_after_commit(config, room, event, text, {})
     rescue Ractor::Error => e
       raise PublishError.ractor(e)
     end
@@ -187,20 +211,6 @@ module NoDevent
 
     private
 
-    # @param place [String] the room, or the targets, for logs and errors
-    def emit_encoded(config, place, publication, options)
-      members, options = members(options) unless options.empty?
-      publication.merge!(members) if members
-      send_encoded(config, place, publication[:event], Encoder.encode(place, publication, config), options)
-    end
-
-    def send_encoded(config, place, event, json, options)
-      payload = { room: place, event: event, channel: config.namespace, bytes: json.bytesize }
-      Instrumentation.instrument("emit.nodevent", payload) do |instrumented|
-        instrumented[:result] = deliver(config, json, options)
-      end
-    end
-
     def sign(config, room, expires)
       # With tokens and without a secret, the server accepts only tokens.
       return Token.room_key(room, expires, config) if config.secret.nil? && config.token&.opens_rooms?
@@ -231,14 +241,6 @@ module NoDevent
       sign(config, room, Time.now + lifetime)
     end
 
-    # Separates the members of the publication from the options of the publisher.
-    def members(options)
-      except = Page.hash_of(options[:except])
-      copy = options[:publication_id]
-      members = { except: except, publication_id: copy }.compact if except || copy
-      [members, options.except(:except, :publication_id)]
-    end
-
     # The server refuses joins of rooms with a longer name, so nothing can be received there.
     def room_name(object, config)
       room = Room.of(object)
@@ -246,15 +248,6 @@ module NoDevent
 
       raise InvalidRoomError, "#{Text.value(room)} has a name longer than #{config.max_room_name} bytes, the " \
                               "server's limit (limits: max_room_name)"
-    end
-
-    def deliver(config, json, options)
-      chosen = Publisher.current(config)
-      Publisher.deliver(chosen, config.namespace, json, **options)
-    rescue Publisher::BackgroundPublisher::Closed
-      # Another thread replaced the configuration after this one chose the publisher.
-      config = self.config
-      chosen.equal?(Publisher.current(config)) ? raise : retry
     end
   end
 end

@@ -32,6 +32,15 @@ module NoDevent
                                   "config/nodevent.yml, or set $redis"
       end
 
+      # @param config [Configuration]
+      # @return [BackgroundPublisher, nil] what {current} returns, if it is native and has published before
+      def native(config)
+        return if @custom
+
+        publisher = @cached[config] or return
+        publisher if $redis.nil? || config.route&.is_native # rubocop:disable Style/GlobalVars -- the old gem's contract
+      end
+
       # Closes the native publishers; their queued publications are still sent. Positions of another engine are
       # useless.
       def reset!

@@ -17,6 +17,11 @@ module NoDevent
     # `config.nodevent.test_mode = false` publishes in the test environment too, as system tests need it.
     config.nodevent = ActiveSupport::OrderedOptions.new
 
+    # `config.nodevent.after_commit = true`: each `emit` waits for the commit of open transactions.
+    initializer "nodevent.after_commit" do |app|
+      NoDevent.after_commit = app.config.nodevent.after_commit unless app.config.nodevent.after_commit.nil?
+    end
+
     # Tests must not reach the pages of the development server.
     initializer "nodevent.test_mode", after: :load_config_initializers do |app|
       mode = app.config.nodevent.test_mode

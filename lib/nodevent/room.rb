@@ -19,7 +19,9 @@ module NoDevent
     # Active Record's generated modules: methods in them are the application's attributes and associations.
     GENERATED = /::Generated(Attribute|Association)Methods\z/
 
-    private_constant :NO_ROOM, :OVERRIDES, :RESOLVING, :GENERATED
+    BUILT_IN = [::Object, ::Kernel, ::BasicObject].freeze
+
+    private_constant :BUILT_IN, :NO_ROOM, :OVERRIDES, :RESOLVING, :GENERATED
 
     class << self
       # @return [Symbol, Array<Symbol>, Proc, nil] how rooms are named if the class does not say so; see
@@ -34,6 +36,8 @@ module NoDevent
         return check(object, object) if object.is_a?(::String)
 
         object = subject(object)
+        return name_of_record(object) if object.is_a?(Base) && !object.is_a?(::Module)
+
         (object.is_a?(Base) && overridden(object)) || default(object)
       end
 
@@ -86,15 +90,17 @@ module NoDevent
       # with the other.
       # @return [Object] the record of a view object; otherwise the object itself
       def subject(object)
-        loop do
-          inner = wrapped(object)
-          return object if inner.nil? || inner.equal?(object)
-
+        while (inner = wrapped(object)) && !inner.equal?(object)
           object = inner
         end
+        object
       end
 
       private
+
+      def name_of_record(record)
+        overridden(record) || check(record, name_of_instance(record))
+      end
 
       def wrapped(object)
         return object.__getobj__ if defined?(::Delegator) && object.is_a?(::Delegator)
@@ -128,7 +134,7 @@ module NoDevent
 
       # Anonymous modules are generated too: Active Record has one for enums and one for stores.
       def handwritten?(owner)
-        return false if [::Object, ::Kernel, ::BasicObject].include?(owner)
+        return false if BUILT_IN.include?(owner)
         return true if owner.is_a?(::Class)
 
         name = Reflection.name_of(owner)
@@ -152,7 +158,7 @@ module NoDevent
       def param(object, klass)
         by = (klass.nodevent_room_by if klass.respond_to?(:nodevent_room_by)) || self.by
         param = by ? named_by(object, by) : to_param(object)
-        param = join(Array(param))
+        param = param.is_a?(::String) || param.is_a?(::Integer) ? param.to_s : join(Array(param))
         return param unless param.empty?
 
         invalid!(object, "has no to_param or id yet; emit after it is saved")
@@ -173,27 +179,29 @@ module NoDevent
       end
 
       def to_param(object)
-        param = object.to_param if own_to_param?(object) && !composite?(object)
+        param = object.to_param if own_to_param?(object)
+        return param if param.is_a?(::String) && !param.empty?
+
         param = object.id if param.to_s.empty? && Reflection.responds?(object, :id)
         param
       end
 
-      # Active Record's own `to_param` joins the parts of a composite key without escapes.
-      def composite?(object)
-        return false unless defined?(::ActiveRecord::Integration)
-
-        Reflection.method_of(object, :to_param)&.owner.equal?(::ActiveRecord::Integration) && object.id.is_a?(::Array)
-      end
-
-      # Active Support gives every object a `to_param` that returns `to_s`, which is not a name.
+      # Active Support gives every object a `to_param` that returns `to_s`, which is not a name. Active Record's joins
+      # the parts of a composite key without escapes.
       def own_to_param?(object)
-        Reflection.responds?(object, :to_param) && Reflection.method_of(object, :to_param)&.owner != ::Object
+        return false unless Reflection.responds?(object, :to_param)
+
+        owner = Reflection.method_of(object, :to_param)&.owner
+        return false if owner.equal?(::Object)
+
+        joined = defined?(::ActiveRecord::Integration) && owner.equal?(::ActiveRecord::Integration)
+        !(joined && object.id.is_a?(::Array))
       end
 
       def check(object, name)
         name = name.encode(Encoding::UTF_8) unless name.encoding == Encoding::UTF_8
         invalid!(object, "is not valid UTF-8") unless name.valid_encoding?
-        invalid!(object, "has no name") if name.strip.empty?
+        invalid!(object, "has no name") if name.empty? || (name.getbyte(0) <= 0x20 && name.strip.empty?)
         invalid!(object, "has a name that begins with U+0001") if name.start_with?("\u0001")
         invalid!(object, "has a name longer than #{MAX_BYTES} bytes") if name.bytesize > MAX_BYTES
         name

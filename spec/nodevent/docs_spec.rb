@@ -19,6 +19,7 @@ RSpec.describe "The documentation" do
         next if owner < Struct || name == :initialize
 
         method = own ? owner.method(name) : owner.instance_method(name)
+        method = method.super_method if method.owner == NoDevent::Native::PlainEmit
         file, line = method.source_location
         above = File.readlines(file, chomp: true).first(line - 1).reverse.take_while { |text| text.match?(/^\\s*#/) }
         parameters = method.parameters.filter_map { |kind, word| word if word && kind != :block && word.match?(/\\w/) }

@@ -19,6 +19,7 @@ module RailsApp
       config.secret_key_base = "x" * 40
       config.hosts.clear
       config.active_job.queue_adapter = :inline
+      config.active_support.deprecation = :raise
       %s
     end
     App.initialize!

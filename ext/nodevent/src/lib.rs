@@ -7,6 +7,8 @@
 mod engine;
 mod event_log;
 mod key;
+mod message;
+mod plain_emit;
 mod positions;
 mod process;
 mod publisher;
@@ -60,9 +62,12 @@ fn define(ruby: &Ruby) -> Result<(), Error> {
     native.define_singleton_method("report_sent=", function!(set_report_sent, 1))?;
     native.define_singleton_method("forks", function!(process::forks, 0))?;
 
+    plain_emit::define(native)?;
+
     let class = native.define_class("Publisher", ruby.class_object())?;
     class.define_singleton_method("new", function!(Publisher::new, 1))?;
     class.define_method("publish", method!(Publisher::publish, 3))?;
+    class.define_method("publish_message", method!(Publisher::publish_message, 7))?;
     class.define_method("publish_and_wait", method!(Publisher::publish_and_wait, 4))?;
     class.define_method("flush", method!(Publisher::flush, 1))?;
     class.define_method("read_position", method!(Publisher::read_position, 5))?;

@@ -7,9 +7,10 @@ use crate::engine::{Engine, Notifier, NotifyError, PositionReader};
 use crate::process::{self, Process};
 use crate::queue::{Confirmation, FlushMode, PublicationRef, PublishResult, Queue, Receipt, Rejected};
 use crate::target::Target;
-use crate::{guard, without_gvl, worker};
+use crate::{guard, message, without_gvl, worker};
 use bytes::Bytes;
-use magnus::{Error, RArray, RString, Ruby, Symbol, Value};
+use magnus::rb_sys::AsRawValue;
+use magnus::{Error, IntoValue, RArray, RString, Ruby, Symbol, Value};
 use std::cell::RefCell;
 use std::ptr;
 use std::sync::Arc;
@@ -64,6 +65,43 @@ impl Publisher {
                 Ok(()) => Some(true),
                 Err(Rejected::Full) => Some(false),
                 Err(Rejected::Closed) => None,
+            })
+        })
+    }
+
+    /// `publish_message(channel, room, event, message, max_room, max_size, check)`: publishes the JSON of a message to a
+    /// room, and returns as `publish`. Returns `0` and publishes nothing if Ruby must write the text or raise an error:
+    /// a name is not plain, the room's is longer than `max_room` bytes, the publication is larger than `max_size`, or
+    /// with `check`, the message is not JSON, or is nested too deeply.
+    // The arguments are Ruby's.
+    #[expect(clippy::too_many_arguments)]
+    pub(crate) fn publish_message(
+        ruby: &Ruby,
+        this: &Self,
+        channel: RString,
+        room: RString,
+        event: RString,
+        json: RString,
+        max_room: usize,
+        max_size: usize,
+        check: bool,
+    ) -> Result<Value, Error> {
+        guard(ruby, || {
+            let state = this.get_or_start(ruby)?;
+            // SAFETY: the bytes are copied before Ruby can run again.
+            let (name, event_name, message) = unsafe { (room.as_slice(), event.as_slice(), json.as_slice()) };
+            let fits = name.len() <= max_room && message::size(name, event_name, message) <= max_size;
+            let plain = is_ascii_compatible(room) && is_ascii_compatible(event);
+            let plain = plain && message::is_plain(name) && message::is_plain(event_name);
+            if !fits || !plain || (check && !message::is_json(message)) {
+                return Ok(0.into_value_with(ruby));
+            }
+            let body = message::publication(name, event_name, message).into();
+            let publication = PublicationRef { body, ..state.empty(channel)? };
+            Ok(match this.push(state, publication) {
+                Ok(()) => true.into_value_with(ruby),
+                Err(Rejected::Full) => false.into_value_with(ruby),
+                Err(Rejected::Closed) => ruby.qnil().into_value_with(ruby),
             })
         })
     }
@@ -250,12 +288,19 @@ impl ProcessState {
         json: RString,
         idempotency_key: Option<String>,
     ) -> Result<PublicationRef, Error> {
+        // SAFETY: the bytes are copied before Ruby can run again.
+        let body = Bytes::copy_from_slice(unsafe { json.as_slice() });
+        let idempotency_key = idempotency_key.map(String::into_boxed_str);
+        Ok(PublicationRef { body, idempotency_key, ..self.empty(channel)? })
+    }
+
+    /// A publication without a body.
+    fn empty(&self, channel: RString) -> Result<PublicationRef, Error> {
         Ok(PublicationRef {
             channel: self.channel(channel)?,
-            // SAFETY: the bytes are copied before Ruby can run again.
-            body: Bytes::copy_from_slice(unsafe { json.as_slice() }),
+            body: Bytes::new(),
             number: 0,
-            idempotency_key: idempotency_key.map(String::into_boxed_str),
+            idempotency_key: None,
             receipt: None,
             emitted_at: Instant::now(),
         })
@@ -268,6 +313,15 @@ impl ProcessState {
             *last = channel.to_string()?.into();
         }
         Ok(Arc::clone(&last))
+    }
+}
+
+/// Whether ASCII in this text means ASCII: it does not in UTF-16 and UTF-7, for example.
+fn is_ascii_compatible(text: RString) -> bool {
+    // SAFETY: it is a String, and Ruby's lock is held.
+    unsafe {
+        let encoding = rb_sys::rb_enc_get_index(text.as_raw());
+        encoding == rb_sys::rb_utf8_encindex() || encoding == rb_sys::rb_usascii_encindex()
     }
 }
 

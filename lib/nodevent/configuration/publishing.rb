@@ -22,6 +22,7 @@ module NoDevent
 
       def replace_settings(settings)
         @settings = settings
+        @route = Route.of(self)
         @others = {}
         freeze
       end

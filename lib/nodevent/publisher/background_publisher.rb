@@ -48,6 +48,19 @@ module NoDevent
         queued
       end
 
+      # Publishes the JSON of a message to a room. Allocates nothing.
+      # @api private
+      # @param route [Configuration::Route]
+      # @param check [Boolean] whether `json` may be other text than JSON
+      # @return [true, false, nil, 0] as the queue responds: `nil` if it is closed. `0`: the publication must be written
+      #   in Ruby, or raises an error there
+      def publish_message(room, event, json, route, check)
+        Reporter.start
+        queued = @native.publish_message(route.channel, room, event, json, route.max_room, route.max_size, check)
+        Reporter.published
+        queued
+      end
+
       # @param timeout [Numeric] seconds
       # @return [Boolean] whether everything published so far has reached the engine
       def flush(timeout = 5)

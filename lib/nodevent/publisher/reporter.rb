@@ -44,7 +44,7 @@ module NoDevent
         # Sends what is published after the flush at exit, by an `at_exit` block that was registered before the first
         # publication or by a finalizer.
         def published
-          flush_unsent if @finished == Native.forks
+          flush_unsent if @finished && @finished == Native.forks
         end
 
         # Handles the reports since the last call.
