@@ -15,7 +15,8 @@ const MESSAGE: &[u8] = br#"","message":"#;
 /// Whether the JSON of this name is the name in quotes, and the name is one: it does not consist of white space.
 pub(crate) fn is_plain(name: &[u8]) -> bool {
     // Encoders differ in `<`, `>`, `&`, DEL, and in what is not ASCII. `is_ascii_graphic` excludes white space.
-    let written_as_it_is = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\' | b'<' | b'>' | b'&');
+    let written_as_it_is =
+        |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\' | b'<' | b'>' | b'&');
     name.first().is_some_and(u8::is_ascii_graphic) && name.iter().all(written_as_it_is)
 }
 

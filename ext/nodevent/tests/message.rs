@@ -17,7 +17,22 @@ fn only_names_whose_json_is_the_name_in_quotes_are_plain() {
     for name in ["a", "Discussion_12", "a b", "a/b,c:d%2F", "it's", "__proto__", "~"] {
         assert!(is_plain(name.as_bytes()), "{name}");
     }
-    for name in ["", " ", " a", "\ta", "a\"b", "a\\b", "a\nb", "a\u{0}b", "\u{1}a", "del\u{7f}", "<b>", "a&b", "ü", "\u{2028}"] {
+    for name in [
+        "",
+        " ",
+        " a",
+        "\ta",
+        "a\"b",
+        "a\\b",
+        "a\nb",
+        "a\u{0}b",
+        "\u{1}a",
+        "del\u{7f}",
+        "<b>",
+        "a&b",
+        "ü",
+        "\u{2028}",
+    ] {
         assert!(!is_plain(name.as_bytes()), "{name:?}");
     }
 }
