@@ -18,6 +18,7 @@ use crate::fair_shares::{FairShares, NoShare};
 use crate::rate_limit::{RateLimit, TokenBucket};
 use hashbrown::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -67,7 +68,8 @@ pub enum NoPlace {
 /// The counts of all addresses.
 #[derive(Debug)]
 pub struct AddressLimits {
-    settings: Settings,
+    /// `max_connections_per_address`; `usize::MAX` if there is none.
+    max_connections: AtomicUsize,
     started: Instant,
     connections: Mutex<FairShares>,
     handshakes: Rates,
@@ -86,8 +88,13 @@ pub struct ConnectionPermit {
 /// One rate of each address.
 #[derive(Debug)]
 struct Rates {
+    rates: Mutex<RatesByClient>,
+}
+
+#[derive(Debug)]
+struct RatesByClient {
     limit: RateLimit,
-    by_client: Mutex<HashMap<Client, TokenBucket>>,
+    by_client: HashMap<Client, TokenBucket>,
 }
 
 // === impl Settings ===
@@ -147,12 +154,25 @@ impl AddressLimits {
     pub fn new(settings: Settings) -> Self {
         let rates = |per_second| Rates::new(RateLimit::new(per_second, 0));
         Self {
+            max_connections: AtomicUsize::new(max_of(&settings)),
             started: Instant::now(),
             connections: Mutex::new(FairShares::new(settings.max_connections)),
             handshakes: rates(settings.handshakes_per_second),
             room_requests: rates(settings.room_requests_per_second),
             wrong_keys: rates(settings.wrong_keys_per_second),
-            settings,
+        }
+    }
+
+    /// Replaces the settings. Connections that are open stay open.
+    pub fn set(&self, settings: &Settings) {
+        self.max_connections.store(max_of(settings), Relaxed);
+        lock(&self.connections).set_max(settings.max_connections);
+        for (rates, per_second) in [
+            (&self.handshakes, settings.handshakes_per_second),
+            (&self.room_requests, settings.room_requests_per_second),
+            (&self.wrong_keys, settings.wrong_keys_per_second),
+        ] {
+            lock(&rates.rates).limit = RateLimit::new(per_second, 0);
         }
     }
 
@@ -170,8 +190,7 @@ impl AddressLimits {
         if !self.handshakes.allows(client, self.now()) {
             return Err(NoPlace::Address(AddressLimit::Handshakes));
         }
-        let max = self.settings.max_connections_per_address;
-        if share.is_err() || max.is_some_and(|max| connections.of(client) >= max) {
+        if share.is_err() || connections.of(client) >= self.max_connections.load(Relaxed) {
             return Err(NoPlace::Address(AddressLimit::Connections));
         }
         connections.add(client);
@@ -229,20 +248,25 @@ impl Drop for ConnectionPermit {
 
 impl Rates {
     fn new(limit: RateLimit) -> Self {
-        Self { limit, by_client: Mutex::default() }
+        Self { rates: Mutex::new(RatesByClient { limit, by_client: HashMap::new() }) }
     }
 
     fn allows(&self, client: Client, now: u64) -> bool {
-        let mut rates = lock(&self.by_client);
-        if rates.len() >= MAX_ADDRESSES && !rates.contains_key(&client) {
-            rates.retain(|_, rate| !rate.is_full(self.limit, now));
+        let mut rates = lock(&self.rates);
+        let RatesByClient { limit, by_client } = &mut *rates;
+        if by_client.len() >= MAX_ADDRESSES && !by_client.contains_key(&client) {
+            by_client.retain(|_, rate| !rate.is_full(*limit, now));
             // Forgetting hostile addresses is better than refusing others.
-            if rates.len() >= MAX_ADDRESSES / 2 {
-                rates.clear();
+            if by_client.len() >= MAX_ADDRESSES / 2 {
+                by_client.clear();
             }
         }
-        rates.entry(client).or_insert_with(|| TokenBucket::new(self.limit, now)).allows(self.limit, now)
+        by_client.entry(client).or_insert_with(|| TokenBucket::new(*limit, now)).allows(*limit, now)
     }
+}
+
+fn max_of(settings: &Settings) -> usize {
+    settings.max_connections_per_address.unwrap_or(usize::MAX)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -327,6 +351,6 @@ mod tests {
         for number in 0..4 * MAX_ADDRESSES as u32 {
             assert!(rates.allows(Client::of(address(number)), u64::from(number) / 1_000));
         }
-        assert!(lock(&rates.by_client).len() <= MAX_ADDRESSES);
+        assert!(lock(&rates.rates).by_client.len() <= MAX_ADDRESSES);
     }
 }

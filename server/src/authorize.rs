@@ -13,6 +13,7 @@ use crate::protocol::JoinError;
 use crate::publish_key::PublishKey;
 use crate::revocation::RevocationList;
 use crate::token::{TokenError, TokenVerifier};
+use arc_swap::ArcSwap;
 use nodevent_protocol::key::{self, Refusal, Secret};
 use nodevent_protocol::topic::Topic;
 use serde_json::{Value, json};
@@ -60,6 +61,8 @@ pub enum Verdict {
 #[derive(Debug)]
 pub struct Authorizers {
     chain: Vec<Box<dyn Authorizer>>,
+    /// Those of room keys, whose rules can change. `None`: the namespace has no room keys.
+    room_keys: Option<Arc<RoomKeys>>,
 }
 
 /// Admits everything: the rooms of an open namespace.
@@ -71,11 +74,18 @@ pub struct OpenRooms;
 pub struct RoomKeys {
     /// The namespace that bound keys must name.
     namespace: Box<str>,
-    secrets: Vec<Secret>,
+    rules: ArcSwap<RoomKeyRules>,
+}
+
+/// What room keys must fulfil.
+#[derive(Debug, Clone)]
+pub struct RoomKeyRules {
+    /// The secrets of which one has signed them.
+    pub secrets: Vec<Secret>,
     /// The longest time from now at which a key may still expire, if it is configured.
-    max_lifetime: Option<Duration>,
+    pub max_lifetime: Option<Duration>,
     /// Whether only bound keys are accepted.
-    requires_bound: bool,
+    pub requires_bound: bool,
 }
 
 /// Admits connections with an identity to every room: the rooms of an open namespace in which every connection has one.
@@ -111,14 +121,14 @@ pub struct RoomTokens(pub Arc<TokenVerifier>);
 #[derive(Debug)]
 pub struct PublishAuthorizer {
     /// The keys that publishers may send. Empty: only programs on this machine may publish, if the listener allows that.
-    keys: Vec<PublishKey>,
+    keys: ArcSwap<Vec<Arc<PublishKey>>>,
 }
 
 /// A decision about a publisher.
-#[derive(Debug, Clone, Copy)]
-pub enum PublishVerdict<'a> {
+#[derive(Debug, Clone)]
+pub enum PublishVerdict {
     /// It may publish.
-    Admit(Publisher<'a>),
+    Admit(Publisher),
     /// It sent no key, or a wrong one.
     WrongKey,
     /// No key is configured, and it may not publish without one.
@@ -126,10 +136,10 @@ pub enum PublishVerdict<'a> {
 }
 
 /// A publisher that was admitted.
-#[derive(Debug, Clone, Copy)]
-pub enum Publisher<'a> {
+#[derive(Debug, Clone)]
+pub enum Publisher {
     /// It sent this key, which may be limited to rooms and users.
-    Key(&'a PublishKey),
+    Key(Arc<PublishKey>),
     /// It needs no key.
     Keyless,
 }
@@ -144,12 +154,25 @@ impl Authorizers {
         max_lifetime: Option<Duration>,
         requires_bound: bool,
     ) -> Self {
-        let namespace = namespace.into();
-        let authorizer: Box<dyn Authorizer> = match secrets.is_empty() {
-            true => Box::new(OpenRooms),
-            false => Box::new(RoomKeys { namespace, secrets, max_lifetime, requires_bound }),
-        };
-        Self::from(vec![authorizer])
+        if secrets.is_empty() {
+            return Self::from(vec![Box::new(OpenRooms) as Box<dyn Authorizer>]);
+        }
+        let rules = ArcSwap::from_pointee(RoomKeyRules { secrets, max_lifetime, requires_bound });
+        let keys = Arc::new(RoomKeys { namespace: namespace.into(), rules });
+        let chain = vec![Box::new(Arc::clone(&keys)) as Box<dyn Authorizer>];
+        Self { chain, room_keys: Some(keys) }
+    }
+
+    /// The secrets of room keys as they are now. `None`: the namespace has no room keys.
+    pub fn secrets(&self) -> Option<Vec<Secret>> {
+        self.room_keys.as_ref().map(|keys| keys.rules.load().secrets.clone())
+    }
+
+    /// Replaces the rules for room keys, for joins from now on. Returns `false` if the namespace has no room keys.
+    pub fn set_room_key_rules(&self, rules: RoomKeyRules) -> bool {
+        let Some(keys) = self.room_keys.as_ref().filter(|_| !rules.secrets.is_empty()) else { return false };
+        keys.rules.store(Arc::new(rules));
+        true
     }
 
     /// Asks the authorizers in order. Returns until when the credential is valid, if it expires: milliseconds since the Unix
@@ -200,7 +223,7 @@ impl Authorizers {
 
 impl From<Vec<Box<dyn Authorizer>>> for Authorizers {
     fn from(chain: Vec<Box<dyn Authorizer>>) -> Self {
-        Self { chain }
+        Self { chain, room_keys: None }
     }
 }
 
@@ -319,13 +342,14 @@ impl Authorizer for RoomTokens {
 
 // === impl RoomKeys ===
 
-impl Authorizer for RoomKeys {
+impl Authorizer for Arc<RoomKeys> {
     fn authorize(&self, request: &JoinRequest<'_>) -> Outcome<Verdict> {
+        let current = self.rules.load();
         let rules = key::Rules {
             namespace: &self.namespace,
-            secrets: &self.secrets,
-            max_lifetime_ms: self.max_lifetime.map(|max| max.as_millis() as u64),
-            requires_bound: self.requires_bound,
+            secrets: &current.secrets,
+            max_lifetime_ms: current.max_lifetime.map(|max| max.as_millis() as u64),
+            requires_bound: current.requires_bound,
         };
         let verified = key::verify_value(request.room, request.credential, &rules, now_ms());
         Outcome::Ready(match verified {
@@ -340,28 +364,34 @@ impl Authorizer for RoomKeys {
 impl PublishAuthorizer {
     /// Requires one of these keys. Without keys, requires a publisher that may publish without one.
     pub fn new(keys: Vec<PublishKey>) -> Self {
-        Self { keys }
+        Self { keys: ArcSwap::from_pointee(keys.into_iter().map(Arc::new).collect()) }
+    }
+
+    /// Replaces the keys, for requests from now on.
+    pub fn set_keys(&self, keys: Vec<PublishKey>) {
+        self.keys.store(Arc::new(keys.into_iter().map(Arc::new).collect()));
     }
 
     /// Decides by the key that a publisher sent, and by whether its request may do without one: `may_be_keyless` if no
     /// key is configured, `is_trusted` in any case.
-    pub fn authorize(&self, key: Option<&[u8]>, may_be_keyless: bool, is_trusted: bool) -> PublishVerdict<'_> {
-        if is_trusted || self.keys.is_empty() && may_be_keyless {
+    pub fn authorize(&self, key: Option<&[u8]>, may_be_keyless: bool, is_trusted: bool) -> PublishVerdict {
+        let keys = self.keys.load();
+        if is_trusted || keys.is_empty() && may_be_keyless {
             return PublishVerdict::Admit(Publisher::Keyless);
         }
-        if self.keys.is_empty() {
+        if keys.is_empty() {
             return PublishVerdict::NotLocal;
         }
         // All keys are compared, so that the time does not reveal which one is similar.
-        let is_own = |one: &&PublishKey| key.is_some_and(|key| constant_time_eq(one.key.as_bytes(), key));
-        let found = self.keys.iter().filter(is_own).fold(None, |found, one| found.or(Some(one)));
-        found.map_or(PublishVerdict::WrongKey, |one| PublishVerdict::Admit(Publisher::Key(one)))
+        let is_own = |one: &&Arc<PublishKey>| key.is_some_and(|key| constant_time_eq(one.key.as_bytes(), key));
+        let found = keys.iter().filter(is_own).fold(None, |found, one| found.or(Some(one)));
+        found.map_or(PublishVerdict::WrongKey, |one| PublishVerdict::Admit(Publisher::Key(Arc::clone(one))))
     }
 }
 
 // === impl Publisher ===
 
-impl Publisher<'_> {
+impl Publisher {
     /// Whether it may publish to this target.
     pub fn may_publish_to(&self, topic: Topic<'_>) -> bool {
         match self {
@@ -523,11 +553,11 @@ mod tests {
         let keyed = PublishAuthorizer::new(keys);
         for (key, expected) in [("54321", Some("new")), ("12345", Some("old")), ("5432", None), ("", None)] {
             let id = match keyed.authorize(Some(key.as_bytes()), true, false) {
-                PublishVerdict::Admit(Publisher::Key(key)) => Some(key.id.as_str()),
+                PublishVerdict::Admit(Publisher::Key(key)) => Some(key.id.clone()),
                 PublishVerdict::WrongKey => None,
                 other => panic!("{other:?}"),
             };
-            assert_eq!(id, expected, "{key}");
+            assert_eq!(id.as_deref(), expected, "{key}");
         }
         assert!(matches!(keyed.authorize(None, true, false), PublishVerdict::WrongKey));
         assert!(matches!(keyed.authorize(None, true, true), PublishVerdict::Admit(Publisher::Keyless)));
@@ -536,7 +566,7 @@ mod tests {
     #[test]
     fn a_key_publishes_to_its_rooms_only() {
         let limited = publish_key("game", "54321", &["lobby", "Game_*"]);
-        let publisher = Publisher::Key(&limited);
+        let publisher = Publisher::Key(Arc::new(limited));
         for (room, allowed) in
             [("lobby", true), ("Game_", true), ("Game_7", true), ("lobby2", false), ("game_7", false)]
         {
@@ -546,7 +576,7 @@ mod tests {
             assert!(!publisher.may_publish_to(topic), "a key that is limited to rooms publishes to nothing else");
         }
         for topic in [Topic::Room("anything"), Topic::User("7"), Topic::All] {
-            assert!(Publisher::Key(&publish_key("all", "1", &[])).may_publish_to(topic));
+            assert!(Publisher::Key(Arc::new(publish_key("all", "1", &[]))).may_publish_to(topic));
             assert!(Publisher::Keyless.may_publish_to(topic));
         }
     }

@@ -50,6 +50,11 @@ impl<K: Copy + Eq + Hash> FairShares<K> {
         Self { max, count: 0, by_client: HashMap::new() }
     }
 
+    /// Changes how many there are. Clients keep what they have.
+    pub fn set_max(&mut self, max: usize) {
+        self.max = max;
+    }
+
     /// The number that this client has.
     pub fn of(&self, client: K) -> usize {
         self.by_client.get(&client).copied().unwrap_or_default()

@@ -32,6 +32,7 @@ pub mod engine;
 mod fair_queue;
 pub mod fair_shares;
 mod fair_turns;
+pub mod histogram;
 pub mod history;
 pub mod hooks;
 pub mod host;

@@ -6,10 +6,12 @@
 
 use crate::address_limits::AddressLimit;
 use crate::close_reason::CloseReason;
+use crate::histogram::{self, Histogram, ShardTimes};
 use crate::token::TokenError;
 use nodevent_protocol::publication::InvalidPublication;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The counters of the process. Each has a series of the same name.
 #[derive(Debug, Default)]
@@ -119,6 +121,17 @@ pub struct Metrics {
     pub hooks_waiting: AtomicI64,
     /// Dead letters in these journals.
     pub hooks_dead_letters: AtomicI64,
+    /// The times that the shards have measured.
+    shards: Mutex<Vec<Arc<ShardTimes>>>,
+}
+
+/// The text formats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// That of Prometheus, 0.0.4.
+    Prometheus,
+    /// OpenMetrics 1.0.0.
+    OpenMetrics,
 }
 
 /// One counter per [`TokenError`].
@@ -150,6 +163,8 @@ enum Read {
     Counter(fn(&Metrics) -> &AtomicU64),
     /// A counter that another module owns.
     External(fn() -> u64),
+    /// Times of all shards.
+    Times(fn(&ShardTimes) -> &Histogram),
     /// One counter for each value of the label `reason`.
     ByReason(&'static [&'static str], fn(&Metrics) -> &[AtomicU64]),
 }
@@ -246,6 +261,26 @@ pub static SERIES: &[Series] = &[
         help: "Publications delivered to a member.",
         alert: "It stops growing although publications are accepted and rooms have members.",
         read: Read::Counter(|metrics| &metrics.deliveries),
+    },
+    Series {
+        name: "publish_to_write_seconds",
+        help: "Time from the arrival of a publication from its engine to its write to the first member, once for each thread \
+               with members. What a socket does not accept at once counts as written.",
+        alert: "Its 99th percentile exceeds 50 ms: the server has too little processor time.",
+        read: Read::Times(|times| &times.publish_to_write),
+    },
+    Series {
+        name: "delivery_seconds",
+        help: "Time from the arrival of a publication from its engine to its write to the last member, once for each thread \
+               with members.",
+        alert: "Its 99th percentile exceeds 0.25 s: rooms are too large for one server, or it has too little processor time.",
+        read: Read::Times(|times| &times.delivery),
+    },
+    Series {
+        name: "recovery_seconds",
+        help: "Time from a join that waits for the history in Redis to its end, when what was missed has been sent.",
+        alert: "Its 99th percentile exceeds 1 s: Redis is slow, or very many clients reconnect at the same time.",
+        read: Read::Times(|times| &times.recovery),
     },
     Series {
         name: "rejected_connections_total",
@@ -571,17 +606,27 @@ impl Series {
     fn kind(&self) -> &'static str {
         match self.read {
             Read::Gauge(_) => "gauge",
+            Read::Times(_) => "histogram",
             _ => "counter",
         }
     }
 
-    fn write(&self, metrics: &Metrics, out: &mut String) {
+    fn write(&self, metrics: &Metrics, format: Format, out: &mut String) {
         let (name, help) = (self.name, self.help);
-        let _ = writeln!(out, "# HELP nodevent_{name} {help}\n# TYPE nodevent_{name} {}", self.kind());
+        // A counter of OpenMetrics is a family without the suffix of its samples.
+        let family = match format {
+            Format::Prometheus => name,
+            Format::OpenMetrics => name.strip_suffix("_total").unwrap_or(name),
+        };
+        let _ = writeln!(out, "# HELP nodevent_{family} {help}\n# TYPE nodevent_{family} {}", self.kind());
         let _ = match self.read {
             Read::Gauge(read) => writeln!(out, "nodevent_{name} {}", read(metrics).load(Relaxed)),
             Read::Counter(read) => writeln!(out, "nodevent_{name} {}", read(metrics).load(Relaxed)),
             Read::External(read) => writeln!(out, "nodevent_{name} {}", read()),
+            Read::Times(of) => {
+                histogram::write(name, &metrics.shards(), of, out);
+                Ok(())
+            }
             Read::ByReason(reasons, read) => reasons.iter().zip(read(metrics)).try_for_each(|(reason, value)| {
                 writeln!(out, "nodevent_{name}{{reason=\"{reason}\"}} {}", value.load(Relaxed))
             }),
@@ -651,9 +696,28 @@ impl Metrics {
 
     /// Renders all series as Prometheus text, format 0.0.4.
     pub fn render(&self) -> String {
-        let mut out = String::with_capacity(8192);
-        SERIES.iter().for_each(|series| series.write(self, &mut out));
+        self.render_as(Format::Prometheus)
+    }
+
+    /// Renders all series in this format.
+    pub fn render_as(&self, format: Format) -> String {
+        let mut out = String::with_capacity(16 * 1024);
+        SERIES.iter().for_each(|series| series.write(self, format, &mut out));
+        if format == Format::OpenMetrics {
+            out.push_str("# EOF\n");
+        }
         out
+    }
+
+    /// The times of a new shard.
+    pub fn add_shard(&self) -> Arc<ShardTimes> {
+        let times = Arc::new(ShardTimes::default());
+        self.shards().push(Arc::clone(&times));
+        times
+    }
+
+    fn shards(&self) -> MutexGuard<'_, Vec<Arc<ShardTimes>>> {
+        self.shards.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -663,10 +727,15 @@ pub fn reference() -> String {
 # Metrics
 
 `GET /metrics` on the admin listener (`admin:` in the [configuration](configuration.md#admin)) returns every series as
-Prometheus text. This page is generated from the server's source; a test keeps the two equal.
+Prometheus text, or as OpenMetrics to a client that accepts `application/openmetrics-text`. This page is generated from the
+server's source; a test keeps the two equal.
 
-Every series exists from the start with the value 0. The only label is `reason`, with the values that are listed below, so the
-number of series is fixed.
+Every series exists from the start with the value 0. The only labels are `reason`, with the values that are listed below, and `le`
+of the buckets of histograms, so the number of series is fixed.
+
+[packaging/grafana-dashboard.json](../packaging/grafana-dashboard.json) is a dashboard for Grafana, and
+[packaging/prometheus-rules.yml](../packaging/prometheus-rules.yml) has rules for alerts. A test checks that each series in them
+exists.
 
 | series | type | what it counts | when to look at it |
 |---|---|---|---|
@@ -737,15 +806,65 @@ mod tests {
         assert!(text.contains("nodevent_invalid_publishes_total{reason=\"not_json\"} 0"));
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             let name = line.split(['{', ' ']).next().unwrap();
-            assert!(text.contains(&format!("# TYPE {name} ")), "{name} has no type");
+            let of_histogram = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| name.strip_suffix(suffix));
+            let of_histogram = of_histogram.filter(|name| text.contains(&format!("# TYPE {name} histogram")));
+            let is_typed = of_histogram.is_some() || text.contains(&format!("# TYPE {name} "));
+            assert!(is_typed, "{name} has no type");
             let is_plain = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
             assert!(name.starts_with("nodevent_") && is_plain, "{name}");
             let is_counter = text.contains(&format!("# TYPE {name} counter"));
             assert_eq!(name.ends_with("_total"), is_counter, "{name}");
-            // The only label is one of a fixed list: clients cannot create more series.
+            // The only labels are of a fixed list: clients cannot create more series.
             let labels = line.strip_prefix(name).unwrap().split(' ').next().unwrap();
-            assert!(labels.is_empty() || labels.starts_with("{reason=\""), "{line}");
+            let is_bucket = name.ends_with("_bucket") && labels.starts_with("{le=\"");
+            assert!(labels.is_empty() || labels.starts_with("{reason=\"") || is_bucket, "{line}");
         }
+    }
+
+    #[test]
+    fn openmetrics_has_families_without_suffix_and_an_end() {
+        // X-06
+        let metrics = Metrics::default();
+        let text = metrics.render_as(Format::OpenMetrics);
+        assert!(text.ends_with("\n# EOF\n"));
+        assert!(text.contains("# TYPE nodevent_joins counter\nnodevent_joins_total 0\n"));
+        assert!(text.contains("# TYPE nodevent_delivery_seconds histogram\n"));
+        for line in text.lines().filter(|line| line.starts_with("# TYPE")) {
+            assert!(!line.contains("_total"), "{line}");
+        }
+    }
+
+    /// The series that an expression of PromQL names.
+    fn names(text: &str) -> Vec<&str> {
+        let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        words.filter(|word| word.starts_with("nodevent_")).collect()
+    }
+
+    #[test]
+    fn the_dashboard_and_the_alerts_name_only_series_that_exist() {
+        let metrics = Metrics::default().render();
+        let exists = |name: &str| metrics.lines().any(|line| line.split(['{', ' ']).next() == Some(name));
+        let dashboard = include_str!("../../packaging/grafana-dashboard.json");
+        let rules = include_str!("../../packaging/prometheus-rules.yml");
+        for text in [dashboard, rules] {
+            let names = names(text);
+            assert!(names.len() > 5);
+            for name in names {
+                assert!(exists(name), "there is no series {name}");
+            }
+        }
+        let dashboard: serde_json::Value = serde_json::from_str(dashboard).unwrap();
+        let panels = dashboard["panels"].as_array().unwrap();
+        for panel in panels {
+            let targets = panel["targets"].as_array().unwrap();
+            assert!(targets.iter().all(|target| !names(target["expr"].as_str().unwrap()).is_empty()), "{panel}");
+        }
+        assert!(!exists("nodevent_made_up"));
+        let alerts = rules.lines().filter(|line| line.trim_start().starts_with("- alert: ")).count();
+        let expressions = rules.lines().filter_map(|line| line.trim_start().strip_prefix("expr: "));
+        let expressions: Vec<_> = expressions.collect();
+        assert_eq!(alerts, expressions.len());
+        assert!(expressions.iter().all(|expr| !names(expr).is_empty()), "{expressions:?}");
     }
 
     #[test]

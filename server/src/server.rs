@@ -4,6 +4,10 @@
 //! starts the shards, then the engines that push into them. [`Server::run`] accepts connections until its shutdown
 //! future completes. Then readiness fails, the listeners close, and the connections are closed over the drain timeout.
 
+mod reload;
+
+pub use reload::Reloader;
+
 use crate::address_limits::{self, AddressLimits};
 use crate::application::{
     ApplicationClient, Forwarder, HookSender, RequestAuthorizer, TurtedAuthorizer, UserUpdates, keep_key_set,
@@ -14,14 +18,14 @@ use crate::capability::{Engine, Engines};
 use crate::config::application::Application;
 use crate::config::namespace::{BoundKeys, Namespace as NamespaceConfig};
 use crate::config::report::Report;
-use crate::config::{Config, limits::Limits, turted};
+use crate::config::{Config, limits::Limits, listen::Listen, turted};
 use crate::engine::Fanout;
 use crate::engine::memory::Memory;
 use crate::engine::redis::{self, Redis};
 use crate::hooks::{Recorder, keep_journal};
 use crate::http::{
-    self, Bound, BoundHandover, BoundSocket, Endpoint, Http, HttpService, ListenError, NotificationsSource,
-    TurtedPush,
+    self, Bound, BoundHandover, BoundSocket, Endpoint, Http, HttpService, Inherited, ListenError,
+    NotificationsSource, TurtedPush,
 };
 use crate::mailbox::MailboxSettings;
 use crate::metrics::Metrics;
@@ -32,10 +36,12 @@ use crate::revocation::RevocationList;
 use crate::shard::{self, Shards};
 use crate::sources;
 use crate::token::{RemoteKeys, TokenVerifier};
+use reload::Used;
 use std::future::Future;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -83,15 +89,7 @@ pub struct Server {
     drain_timeout: Duration,
     /// Whether programs on this machine may publish without a key, through listeners that do not say it themselves.
     publish_locally: bool,
-    /// Makes the listeners read their certificates again.
-    reload: watch::Sender<()>,
-}
-
-/// Makes a running server read its certificates again.
-#[derive(Debug, Clone)]
-pub struct Reloader {
-    reload: watch::Sender<()>,
-    has_certificates: bool,
+    reloader: Reloader,
 }
 
 // === impl Server ===
@@ -103,7 +101,19 @@ impl Server {
     /// [`StartError`].
     pub async fn start(config: Config) -> Result<Self, StartError> {
         protocols::validate(&config, "configuration").map_err(StartError::Names)?;
-        Self::start_with(config, |mount| REGISTRY.iter().filter_map(|one| (one.mount)(mount)).collect()).await
+        Self::start_inheriting(config, Vec::new()).await
+    }
+
+    /// Starts a server that listens on these sockets, which another program has opened, and on others for the addresses that
+    /// they do not have.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start_inheriting(config: Config, sockets: Vec<OwnedFd>) -> Result<Self, StartError> {
+        protocols::validate(&config, "configuration").map_err(StartError::Names)?;
+        let inherited = Inherited::new(sockets)?;
+        let registered = |mount: &Mount<'_>| REGISTRY.iter().filter_map(|one| (one.mount)(mount)).collect();
+        Self::start_on(config, inherited, registered).await
     }
 
     /// Starts a server with these endpoints instead of those of the registry.
@@ -111,12 +121,23 @@ impl Server {
     /// # Errors
     /// [`StartError`].
     pub async fn start_with(
-        mut config: Config,
+        config: Config,
         endpoints: impl FnOnce(&Mount<'_>) -> Vec<Arc<dyn Endpoint>>,
     ) -> Result<Self, StartError> {
-        let public = config.listen.iter().map(Bound::bind).collect::<Result<Vec<_>, _>>()?;
-        let push = push_listeners(&config)?;
-        let admin = config.admin.as_ref().map(Bound::bind).transpose()?;
+        Self::start_on(config, Inherited::default(), endpoints).await
+    }
+
+    async fn start_on(
+        mut config: Config,
+        mut inherited: Inherited,
+        endpoints: impl FnOnce(&Mount<'_>) -> Vec<Arc<dyn Endpoint>>,
+    ) -> Result<Self, StartError> {
+        let used = Arc::new(Mutex::new(Used::new(&config)));
+        let mut bind = |listen: &Listen| Bound::bind_or_take(listen, &mut inherited);
+        let public = config.listen.iter().map(&mut bind).collect::<Result<Vec<_>, _>>()?;
+        let push = push_listeners(&config, &mut bind)?;
+        let admin = config.admin.as_ref().map(|admin| bind(&admin.listen)).transpose()?;
+        inherited.finish()?;
         let publish_socket = config.publish_socket.as_deref().map(BoundSocket::bind).transpose()?;
         let handover = config.handover_socket.as_deref().map(BoundHandover::bind).transpose()?;
         if config.autodetect_engine {
@@ -165,7 +186,8 @@ impl Server {
             hosts: config.hosts,
             trusted_proxies: config.trusted_proxies,
             audit: config.audit,
-            addresses,
+            admin_key: config.admin.as_ref().and_then(|admin| admin.key.clone()),
+            addresses: Arc::clone(&addresses),
             max_http_connections: limits.max_http_connections,
             open_files,
             max_message_size: limits.max_message_size,
@@ -175,10 +197,25 @@ impl Server {
             keep_alive_timeout: limits.keep_alive_timeout,
             write_timeout: limits.write_timeout,
         };
-        let http =
-            Arc::new(Http::new(settings, shards.clone(), namespaces, engines, metrics, endpoints, poll_responses));
+        let http = Arc::new(Http::new(
+            settings,
+            shards.clone(),
+            namespaces,
+            engines,
+            metrics,
+            endpoints,
+            Arc::clone(&poll_responses),
+        ));
         let (drain_timeout, publish_locally) = (config.drain_timeout, config.publish_locally);
-        let reload = watch::Sender::new(());
+        let certificates = public.iter().chain(push.iter().map(|(bound, _)| bound)).filter_map(Bound::certificate);
+        let reloader = Reloader {
+            http: Arc::clone(&http),
+            addresses,
+            poll_responses,
+            certificates: certificates.cloned().collect(),
+            signal: watch::Sender::new(()),
+            used,
+        };
         Ok(Self {
             http,
             public,
@@ -190,13 +227,13 @@ impl Server {
             threads,
             drain_timeout,
             publish_locally,
-            reload,
+            reloader,
         })
     }
 
-    /// Makes this server read its certificates again, also while it runs.
+    /// Makes this server use another configuration, also while it runs.
     pub fn reloader(&self) -> Reloader {
-        Reloader { reload: self.reload.clone(), has_certificates: self.public.iter().any(Bound::has_certificate) }
+        self.reloader.clone()
     }
 
     /// The URLs of the public listeners.
@@ -229,12 +266,12 @@ impl Server {
             tracing::info!(url = %bound.url(), "listening");
             let service =
                 HttpService::public(&self.http, bound.publishes_locally().unwrap_or(self.publish_locally));
-            accepting.push(tokio::spawn(bound.serve(service, self.reload.subscribe(), stop_rx.clone())));
+            accepting.push(tokio::spawn(bound.serve(service, self.reloader.signal.subscribe(), stop_rx.clone())));
         }
         for (bound, endpoint) in self.push {
             tracing::info!(url = %bound.url(), "listening for pushes");
             let service = HttpService::push(&self.http, endpoint);
-            accepting.push(tokio::spawn(bound.serve(service, self.reload.subscribe(), stop_rx.clone())));
+            accepting.push(tokio::spawn(bound.serve(service, self.reloader.signal.subscribe(), stop_rx.clone())));
         }
         if let Some(bound) = self.publish_socket {
             tracing::info!(path = %bound.path().display(), "listening for publishers on this machine");
@@ -247,7 +284,11 @@ impl Server {
         }
         if let Some(bound) = self.admin {
             tracing::info!(url = %bound.url(), "listening for administration");
-            tokio::spawn(bound.serve(HttpService::admin(&self.http), self.reload.subscribe(), admin_stop_rx));
+            tokio::spawn(bound.serve(
+                HttpService::admin(&self.http),
+                self.reloader.signal.subscribe(),
+                admin_stop_rx,
+            ));
         }
         shutdown.await;
         let connections = &self.http.metrics.connections;
@@ -275,22 +316,6 @@ impl Server {
         };
         let _ = tokio::time::timeout(SHUTDOWN_GRACE, flushed).await;
         tracing::info!("stopped");
-    }
-}
-
-// === impl Reloader ===
-
-impl Reloader {
-    /// Reads the certificates again. Other settings need a restart.
-    pub fn reload(&self) {
-        if self.has_certificates {
-            tracing::info!("reading the certificates again");
-        } else {
-            tracing::info!(
-                "no listener has a certificate, so nothing is read again; restart to read the configuration"
-            );
-        }
-        self.reload.send_replace(());
     }
 }
 
@@ -498,12 +523,15 @@ fn authorizers(
 type BoundEndpoint = (Bound, Arc<dyn Endpoint>);
 
 /// The listeners for pushes alone, with their endpoints.
-fn push_listeners(config: &Config) -> Result<Vec<BoundEndpoint>, StartError> {
+fn push_listeners(
+    config: &Config,
+    bind: &mut impl FnMut(&Listen) -> Result<Bound, ListenError>,
+) -> Result<Vec<BoundEndpoint>, StartError> {
     let mut all = Vec::new();
     for (id, push) in pushes(config) {
         if let Some(listen) = &push.listen {
             let endpoint: Arc<dyn Endpoint> = Arc::new(TurtedPush::new(id, push));
-            all.push((Bound::bind(listen)?, endpoint));
+            all.push((bind(listen)?, endpoint));
         }
     }
     Ok(all)

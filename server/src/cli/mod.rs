@@ -6,6 +6,7 @@
 mod check;
 mod diagnostics;
 mod emit;
+mod generate;
 mod hooks;
 mod http;
 mod key;
@@ -15,11 +16,13 @@ mod notify;
 mod output;
 mod publish_key;
 mod push;
+mod reload;
 mod revoke;
 mod secret;
 mod serve;
 mod status;
 mod subscribe;
+mod systemd;
 
 pub(crate) use output::failure;
 pub(crate) use status::{CommandResult, ExitStatus, Failure};
@@ -46,6 +49,7 @@ use std::path::{Path, PathBuf};
   nodevent push --user ann NEWS            push an event to a user of TURTED
   nodevent notify --user 12 mention hello  store a message for a user until it is acknowledged
   nodevent revoke --user 12                end the connections of a user
+  nodevent reload nodevent.yml             make the running server use secrets and limits of the file
   nodevent hooks list                      print the events that the application has not accepted
   nodevent subscribe User_12               print the events of the room
 
@@ -78,14 +82,20 @@ enum Command {
     Revoke(revoke::Revoke),
     /// Read, resend or delete the events that the application has not accepted.
     Hooks(hooks::Hooks),
+    /// Make a running server read its configuration again.
+    Reload(reload::Reload),
     /// Print the events of a room of a running server, one line of JSON each.
     Subscribe(subscribe::Subscribe),
     /// Write the configuration of another program as one of NoDevent.
     Migrate(migrate::Migrate),
+    /// Print completions for a shell.
+    Completions(generate::Completions),
+    /// Print the manual page, in the format of man(1).
+    Man(generate::ManPage),
 }
 
 /// Where the configuration of a server is.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Source {
     /// Configuration file, YAML or JSON.
     file: Option<PathBuf>,
@@ -120,8 +130,11 @@ impl Arguments {
             Some(Command::Notify(notify)) => notify.run(),
             Some(Command::Revoke(revoke)) => revoke.run(),
             Some(Command::Hooks(hooks)) => hooks.run(),
+            Some(Command::Reload(reload)) => reload.run(),
             Some(Command::Subscribe(subscribe)) => subscribe.run(),
             Some(Command::Migrate(migrate)) => migrate.run(),
+            Some(Command::Completions(completions)) => completions.run(),
+            Some(Command::Man(man)) => man.run(),
         }
     }
 }
@@ -174,7 +187,8 @@ fn validate(loaded: &Loaded) -> CommandResult {
 
 /// Returns the URL of the configured server on this machine.
 fn local_url(loaded: &Loaded) -> String {
-    let listen = loaded.config.listen.iter().find(|one| one.tls.is_none()).or(loaded.config.listen.first());
+    let with_port = || loaded.config.listen.iter().filter(|one| one.socket.is_none());
+    let listen = with_port().find(|one| one.tls.is_none()).or_else(|| with_port().next());
     listen.map_or_else(|| format!("http://localhost:{}", config::listen::PORT), url_of)
 }
 
@@ -195,7 +209,7 @@ fn is_configured(loaded: &Loaded, url: &str) -> bool {
     };
     is_local
         || loaded.config.public_url.as_deref().is_some_and(is_same)
-        || loaded.config.listen.iter().any(|listen| is_same(&url_of(listen)))
+        || loaded.config.listen.iter().any(|listen| listen.socket.is_none() && is_same(&url_of(listen)))
 }
 
 /// Returns the URL of a listener on this machine.

@@ -28,6 +28,11 @@ pub(super) fn lines(text: &str) {
     print!("{}", safe(text, true));
 }
 
+/// Prints a file that this program has generated to standard output, unchanged.
+pub(super) fn generated(text: &str) {
+    print!("{text}");
+}
+
 /// Prints one line to standard error.
 pub(super) fn warning(text: &str) {
     eprintln!("{}", safe(text, false));

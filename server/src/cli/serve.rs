@@ -1,17 +1,29 @@
 //! `nodevent serve`: runs the server until a signal stops it.
 
+use super::systemd::{self, State};
 use super::{CommandResult, Failure, Source, memory};
 use anyhow::Context as _;
 use clap::Args;
-use nodevent_server::log;
+use nodevent_server::config::changes::Changes;
+use nodevent_server::http::ReloadRequest;
+use nodevent_server::log::{self, Log};
 use nodevent_server::server::{Reloader, Server};
 use std::os::unix::process::parent_id;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 
 /// How often the server looks whether its parent process still runs.
 const PARENT_CHECK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// What a reload needs.
+struct Reload {
+    source: Source,
+    reloader: Reloader,
+    log: Log,
+    is_turted: bool,
+}
 
 #[derive(Debug, Args)]
 pub(super) struct Serve {
@@ -39,6 +51,7 @@ impl Serve {
 }
 
 fn run(source: &Source, parent_pid: Option<u32>, handover_socket: Option<&Path>) -> CommandResult {
+    let inherited = systemd::take_descriptors();
     let (mut loaded, web_service) = source.load()?;
     if let Some(path) = handover_socket {
         loaded.config.handover_socket = Some(path.to_owned());
@@ -46,7 +59,7 @@ fn run(source: &Source, parent_pid: Option<u32>, handover_socket: Option<&Path>)
     let config = &loaded.config;
     let is_turted = config.namespaces.iter().any(|one| one.turted.is_some());
     let level = log::turted_level().filter(|_| is_turted).unwrap_or(&config.log);
-    let _log = log::start(level, config.log_json, config.audit).map_err(Failure::usage)?;
+    let log = log::start(level, config.log_json, config.audit).map_err(Failure::usage)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -74,9 +87,19 @@ fn run(source: &Source, parent_pid: Option<u32>, handover_socket: Option<&Path>)
     runtime.block_on(async {
         // Before anything else: by default the signal would end the process.
         let hangups = hangup_signal().map_err(|error| Failure::unavailable(format!("{error:#}")))?;
-        let server = Server::start(loaded.config).await.map_err(|error| Failure::unavailable(error.to_string()))?;
+        let server = Server::start_inheriting(loaded.config, inherited)
+            .await
+            .map_err(|error| Failure::unavailable(error.to_string()))?;
         let stop = stop_signal().map_err(|error| Failure::unavailable(format!("{error:#}")))?;
-        tokio::spawn(reload_on(hangups, server.reloader()));
+        let reloader = server.reloader();
+        let requests = reloader.requests();
+        let reload = Reload { source: source.clone(), reloader, log, is_turted };
+        tokio::spawn(reload_on(hangups, requests, reload));
+        systemd::notify(State::Ready);
+        let stop = async {
+            stop.await;
+            systemd::notify(State::Stopping);
+        };
         tokio::spawn(memory::give_back(server.metrics()));
         match parent_pid {
             Some(pid) => server.run(either(stop, end_of_parent(pid))).await,
@@ -124,11 +147,44 @@ fn hangup_signal() -> anyhow::Result<Signal> {
     signal(SignalKind::hangup()).context("cannot install the SIGHUP handler")
 }
 
-/// Reads the certificates again at each SIGHUP.
-async fn reload_on(mut hangups: Signal, reloader: Reloader) {
-    while hangups.recv().await.is_some() {
-        tracing::info!("SIGHUP received");
-        reloader.reload();
+/// Reads the configuration again at each SIGHUP, and when the admin listener asks for it.
+async fn reload_on(mut hangups: Signal, mut requests: mpsc::Receiver<ReloadRequest>, reload: Reload) {
+    loop {
+        tokio::select! {
+            hangup = hangups.recv() => {
+                let Some(()) = hangup else { return };
+                tracing::info!("SIGHUP received");
+                let _ = tokio::task::block_in_place(|| reload.run());
+            }
+            Some(request) = requests.recv() => {
+                let _ = request.send(tokio::task::block_in_place(|| reload.run()));
+            }
+        }
+    }
+}
+
+// === impl Reload ===
+
+impl Reload {
+    /// Uses what the files say now. Logs the outcome.
+    fn run(&self) -> Result<Changes, String> {
+        systemd::notify(State::Reloading);
+        let outcome = self.apply();
+        match &outcome {
+            Ok(changes) => tracing::info!("the configuration was read again; {changes}"),
+            Err(reason) => tracing::error!("the reload changed nothing: {reason}"),
+        }
+        systemd::notify(State::Ready);
+        outcome
+    }
+
+    fn apply(&self) -> Result<Changes, String> {
+        let (loaded, _) = self.source.load().map_err(|failure| failure.message)?;
+        for warning in &loaded.warnings {
+            tracing::warn!("{warning}");
+        }
+        let level = log::turted_level().filter(|_| self.is_turted);
+        self.reloader.reload(loaded.config, |configured| self.log.set_level(level.unwrap_or(configured)))
     }
 }
 

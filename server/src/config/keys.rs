@@ -133,9 +133,9 @@ pub static TOP: Section = Section {
         key(
             "bind",
             Text,
-            Value("0.0.0.0"),
-            "Address that the listeners bind.",
-            "Only a proxy on the same machine connects (`127.0.0.1`), or clients use IPv6 (`\"::\"`).",
+            Value("\"::\""),
+            "Address that the listeners bind. `::` includes IPv4, and is `0.0.0.0` where there is no IPv6.",
+            "Only a proxy on the same machine connects (`127.0.0.1`), or no client uses IPv6 (`0.0.0.0`).",
             "127.0.0.1",
         ),
         key(
@@ -1758,7 +1758,31 @@ pub static LISTEN: Section = Section {
     about: "Keys of each entry of `listen`. The first listener, with `port` at the top, is added if `port` is written.",
     frame: Frame { above: "listen:\n  -", indent: 4 },
     keys: &[
-        key("port", Number(0, 65_535), Words("required"), "TCP port.", "Each entry needs one.", "8443"),
+        key(
+            "port",
+            Number(0, 65_535),
+            Words("required"),
+            "TCP port.",
+            "Each entry needs one, or a `socket`.",
+            "8443",
+        ),
+        key(
+            "socket",
+            Text,
+            Words("none"),
+            "Path of a Unix socket instead of a port, relative to the folder of this file. Its clients have the address \
+             127.0.0.1. The file of a server that no longer runs is replaced.",
+            "A proxy on the same machine connects through it.",
+            "",
+        ),
+        key(
+            "socket_mode",
+            Text,
+            Value("0660"),
+            "Permissions of the Unix socket.",
+            "The proxy runs as another user, who is not in the server's group.",
+            "",
+        ),
         key(
             "bind",
             Text,
@@ -1802,10 +1826,19 @@ pub static ADMIN: Section = Section {
             Text,
             Value("127.0.0.1"),
             "Address to bind.",
-            "Prometheus runs on another machine.",
-            "10.0.0.4",
+            "Prometheus runs on another machine. Then it needs a `key`.",
+            "127.0.0.1",
         )
         .or(&["host"]),
+        key(
+            "key",
+            Secret,
+            Words("none: it needs one unless `bind` is an address of this machine alone"),
+            "Key that requests must have, as `Authorization: Bearer …`. `/healthz` needs none.",
+            "`bind` is not a loopback address: the server does not start without it.",
+            "",
+        ),
+        key("key_file", File, Words("none"), "File that contains the key.", "Secrets are files.", ""),
     ],
 };
 

@@ -141,6 +141,28 @@ impl Limits {
         limits
     }
 
+    /// These limits, with those of `newer` that a running server can use: [`super::changes::LIMITS`].
+    #[must_use]
+    pub fn reloaded(&self, newer: &Self) -> Self {
+        Self {
+            bytes_per_second: newer.bytes_per_second,
+            handshakes_per_second_per_address: newer.handshakes_per_second_per_address,
+            joins_per_second: newer.joins_per_second,
+            keep_alive_timeout: newer.keep_alive_timeout,
+            max_connections: newer.max_connections,
+            max_connections_per_address: newer.max_connections_per_address,
+            max_memberships: newer.max_memberships,
+            max_notified_users: newer.max_notified_users,
+            max_roomless_per_address: newer.max_roomless_per_address,
+            packets_per_second: newer.packets_per_second,
+            room_requests_per_second_per_address: newer.room_requests_per_second_per_address,
+            send_buffer: newer.send_buffer,
+            write_timeout: newer.write_timeout,
+            wrong_keys_per_second_per_address: newer.wrong_keys_per_second_per_address,
+            ..self.clone()
+        }
+    }
+
     fn read_limits(&mut self, map: &mut MapReader<'_>, report: &mut Report) {
         set(&mut self.max_connections, map.number("max_connections", report));
         let max_http_connections = map.number("max_http_connections", report);

@@ -1,11 +1,14 @@
 //! `bind`, `port`, `ssl`, `listen` and `admin`: where the server listens.
 
+use super::credentials;
 use super::keys;
 use super::proxies::TrustedProxies;
 use super::reader::MapReader;
 use super::report::{Location, Report};
 use super::tree::Value;
 use super::values::is_host;
+use nodevent_protocol::key::Secret;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 /// One listener.
@@ -15,6 +18,8 @@ pub struct Listen {
     pub host: String,
     /// The port; 0 picks a free one.
     pub port: u16,
+    /// The Unix socket on which it listens instead.
+    pub socket: Option<Socket>,
     /// The files for TLS.
     pub tls: Option<TlsFiles>,
     /// Whether programs on this machine may publish here without a key. `None`: as the file says for all listeners.
@@ -23,12 +28,21 @@ pub struct Listen {
     pub proxy_protocol: bool,
 }
 
+/// A Unix socket for clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Socket {
+    /// Its file.
+    pub path: PathBuf,
+    /// The permissions of the file.
+    pub mode: u32,
+}
+
 // === impl Listen ===
 
 impl Listen {
     /// A listener with an address and default settings.
     pub(super) fn plain(host: String, port: u16) -> Self {
-        Self { host, port, tls: None, publish_locally: None, proxy_protocol: false }
+        Self { host, port, socket: None, tls: None, publish_locally: None, proxy_protocol: false }
     }
 }
 
@@ -41,10 +55,21 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
+/// The listener for monitoring.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// Where it listens.
+    pub listen: Listen,
+    /// The key that requests must have. `None`: it listens on this machine only, and needs none.
+    pub key: Option<Secret>,
+}
+
 /// The default port.
 pub const PORT: u16 = 8080;
 /// The default address.
-pub(super) const BIND: &str = "0.0.0.0";
+pub(super) const BIND: &str = "::";
+/// The default permissions of a Unix socket: its owner and its group may connect.
+const SOCKET_MODE: u32 = 0o660;
 /// The default port of the admin listener.
 const ADMIN_PORT: u16 = 8081;
 /// The default address of the admin listener.
@@ -84,10 +109,26 @@ pub(super) fn public(top: &mut MapReader<'_>, folder: &Path, report: &mut Report
                 let publish_locally =
                     publish_locally.filter(|_| !proxy_protocol).or(proxy_protocol.then_some(false));
                 let is_written = map.has("port");
+                let is_socket = map.has("socket");
+                let socket = socket(&mut map, folder, report);
+                let plain = Listen { socket: None, host: own, port: 0, tls, publish_locally, proxy_protocol };
                 match map.number("port", report) {
-                    Some(port) => all.push(Listen { host: own, port, tls, publish_locally, proxy_protocol }),
+                    Some(_) if is_socket => {
+                        let what = format!("{path} has `port` and `socket`");
+                        report.error(map.location, what, "write two entries, or delete one of them");
+                    }
+                    Some(port) => all.push(Listen { port, ..plain }),
                     None if is_written => {}
-                    None => report.error(map.location, format!("{path} has no port"), "write `port: 8080`"),
+                    // What a proxy forwards through it is not local, unless that is declared.
+                    None if is_socket => {
+                        let publish_locally = Some(plain.publish_locally.unwrap_or(false));
+                        all.extend(socket.map(|socket| Listen { socket: Some(socket), publish_locally, ..plain }));
+                    }
+                    None => report.error(
+                        map.location,
+                        format!("{path} has no port"),
+                        "write `port: 8080`, or `socket: /run/nodevent/web.sock`",
+                    ),
                 }
                 map.finish(report);
             }
@@ -98,6 +139,33 @@ pub(super) fn public(top: &mut MapReader<'_>, folder: &Path, report: &mut Report
         all.push(Listen { tls, ..Listen::plain(host, port.unwrap_or(PORT)) });
     }
     (all, public_url)
+}
+
+/// Reads `socket` and `socket_mode`. Returns `None` if there is none, or it is wrong.
+fn socket(map: &mut MapReader<'_>, folder: &Path, report: &mut Report) -> Option<Socket> {
+    let (name, location) = (map.name("socket"), map.location_of("socket"));
+    let (mode_name, mode_location) = (map.name("socket_mode"), map.location_of("socket_mode"));
+    let (path, mode) = (map.text("socket", report), map.text("socket_mode", report));
+    let mode = match mode {
+        None => SOCKET_MODE,
+        Some(_) if path.is_none() => {
+            report.error(mode_location, format!("{mode_name} is written without `socket`"), "delete it");
+            return None;
+        }
+        Some(text) => match u32::from_str_radix(&text, 8).ok().filter(|mode| *mode <= 0o777) {
+            Some(mode) => mode,
+            None => {
+                report.error(mode_location, format!("{mode_name} is not a file mode"), "write it like \"0660\"");
+                return None;
+            }
+        },
+    };
+    let path = path?;
+    if path.contains("://") {
+        report.error(location, format!("{name} is not a path"), "write a path like /run/nodevent/web.sock");
+        return None;
+    }
+    Some(Socket { path: folder.join(path), mode })
 }
 
 /// Reads `publish`: whether programs on this machine may publish without a key.
@@ -129,13 +197,23 @@ pub(super) fn check_proxies(public: &[Listen], trusted: &TrustedProxies, locatio
 }
 
 /// Reads the admin listener. Returns `None` if there is none.
-pub(super) fn admin(top: &mut MapReader<'_>, report: &mut Report) -> Option<Listen> {
+pub(super) fn admin(top: &mut MapReader<'_>, folder: &Path, report: &mut Report) -> Option<Admin> {
     let node = top.take("admin").filter(|node| !node.is_off())?;
     let mut map = MapReader::open(node, "admin", &keys::ADMIN, report)?;
+    let location = map.location_of("bind");
     let host = bind(&mut map, report).unwrap_or_else(|| ADMIN_BIND.to_owned());
     let port = map.number("port", report).unwrap_or(ADMIN_PORT);
+    let is_written = map.has("key") || map.has("key_file");
+    let key = credentials::one(&mut map, "key", folder, report);
+    let is_loopback =
+        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback());
+    if !is_loopback && !is_written {
+        let hint =
+            "write `key: <random text>` below `admin`, and send it as `authorization: Bearer …`; or bind 127.0.0.1";
+        report.error(location, "the admin listener would be open to other machines: admin has no key", hint);
+    }
     map.finish(report);
-    Some(Listen::plain(host, port))
+    Some(Admin { listen: Listen::plain(host, port), key })
 }
 
 fn bind(map: &mut MapReader<'_>, report: &mut Report) -> Option<String> {

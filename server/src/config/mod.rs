@@ -8,11 +8,13 @@
 //!
 //! In reading order: [`keys`] (every key, its type and default), [`tree`] and [`json`] (text to values with
 //! locations), [`environment`] (`${NAME}` and sections), [`reader`] and [`values`] (values to types), then a file for
-//! each part. [`reference`] prints the reference from [`keys`]. [`web_service`] reads the files of another program.
+//! each part. [`changes`] finds what differs
+//! between two files. [`reference`] prints the reference from [`keys`]. [`web_service`] reads the files of another program.
 
 pub mod action_cable;
 pub mod application;
 pub mod calls;
+pub mod changes;
 mod connection_state;
 mod credentials;
 mod environment;
@@ -46,10 +48,11 @@ mod web_service_keys;
 mod yaml;
 
 use crate::origin::Origins;
+use changes::Written;
 use environment::Environment;
 use hosts::Hosts;
 use limits::Limits;
-use listen::Listen;
+use listen::{Admin, Listen};
 use namespace::Namespace;
 use proxies::TrustedProxies;
 use reader::MapReader;
@@ -74,7 +77,7 @@ pub struct Config {
     /// The public listeners; at least one.
     pub listen: Vec<Listen>,
     /// The admin listener.
-    pub admin: Option<Listen>,
+    pub admin: Option<Admin>,
     /// The address under which browsers reach the server, for `nodevent check`.
     pub public_url: Option<String>,
     /// Origins of pages that may connect, in addition to the server's own host.
@@ -113,6 +116,8 @@ pub struct Config {
     pub namespaces: Vec<Namespace>,
     /// Whether the engine of the only namespace is still to be chosen: Redis on localhost if it responds.
     pub autodetect_engine: bool,
+    /// What the file says, to find what has changed since.
+    pub written: Written,
 }
 
 /// A configuration and its source.
@@ -245,7 +250,11 @@ impl Config {
     /// The ports through which programs on this machine may publish without a key.
     fn local_ports(&self) -> Vec<String> {
         let is_local = |listen: &&Listen| listen.publish_locally.unwrap_or(self.publish_locally);
-        self.listen.iter().filter(is_local).map(|listen| listen.port.to_string()).collect()
+        let ports = self.listen.iter().filter(is_local).map(|listen| match &listen.socket {
+            Some(socket) => socket.path.display().to_string(),
+            None => listen.port.to_string(),
+        });
+        ports.collect()
     }
 
     /// Whether some programs may publish over TCP without a key.
@@ -282,6 +291,7 @@ fn defaults(publish_locally: bool) -> Config {
         shards: None,
         namespaces: vec![Namespace::named(namespace::DEFAULT)],
         autodetect_engine: true,
+        written: Written::default(),
     }
 }
 
@@ -320,12 +330,13 @@ fn read_tree(root: &Node, publishes_locally: bool, folder: &Path, report: &mut R
         handover_socket: read_socket(&mut top, "handover_socket", folder, report),
         publish_origins: read_origins(&mut top, "publish_origins", report),
         origins: read_origins(&mut top, "origins", report),
-        admin: listen::admin(&mut top, report),
+        admin: listen::admin(&mut top, folder, report),
         trusted_proxies: TrustedProxies::read(&mut top, report),
         console: top.flag("console", report),
         drain_timeout: top.duration("drain_timeout", report).unwrap_or(DRAIN_TIMEOUT),
         shards: top.number("shards", report),
         limits: Limits::read(&mut top, report),
+        written: Written::of(root),
         ..defaults(publish_locally)
     };
     listen::check_proxies(&config.listen, &config.trusted_proxies, top.location, report);
@@ -333,7 +344,7 @@ fn read_tree(root: &Node, publishes_locally: bool, folder: &Path, report: &mut R
     config.namespaces = namespace::read(&mut top, folder, report);
     let pushes = config.namespaces.iter().filter_map(|one| one.turted.as_ref()?.push.as_ref()?.listen.clone());
     let public: Vec<Listen> = config.listen.iter().cloned().chain(pushes).collect();
-    listen::check_ports(&public, config.admin.as_ref(), top.location, report);
+    listen::check_ports(&public, config.admin.as_ref().map(|admin| &admin.listen), top.location, report);
     check_cookies(&config, origins_location, report);
     check_paths(&config, top.location, report);
     config.hosts = Hosts::read(&mut top, config.public_url.as_deref(), &config.namespaces, report);
@@ -508,7 +519,7 @@ mod tests {
         assert_eq!(config.namespaces[0].name, "/board");
         assert_eq!(config.namespaces[0].secrets.len(), 1);
         assert_eq!(config.namespaces[0].redis.as_ref().unwrap().to_string(), "r:1");
-        assert_eq!(config.listen[0].host, "0.0.0.0", "an address for browsers is not one to bind");
+        assert_eq!(config.listen[0].host, "::", "an address for browsers is not one to bind");
     }
 
     #[test]

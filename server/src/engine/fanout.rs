@@ -16,6 +16,7 @@ use crate::revocation::{ListFull, Revocation, RevocationList};
 use crate::shard::Reservation;
 use crate::shard::{Shards, ToShard};
 use nodevent_protocol::history::Position;
+use nodevent_protocol::key::Secret;
 use nodevent_protocol::targets::Published;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -65,6 +66,11 @@ impl Fanout {
     /// Returns the namespace's name.
     pub fn name(&self) -> &str {
         &self.namespaces.get(self.namespace).name
+    }
+
+    /// The secrets of the namespace's room keys. `None`: it has no room keys.
+    pub(super) fn secrets(&self) -> Option<Vec<Secret>> {
+        self.namespaces.get(self.namespace).authorizers.secrets()
     }
 
     /// Records what the application is notified of.

@@ -51,22 +51,17 @@ pub(super) enum Outcome {
 // === impl Audit ===
 
 impl Audit {
-    pub(super) fn new(http: &Http, namespace: &Namespace, publisher: &Publisher<'_>, request: &Request) -> Self {
+    pub(super) fn new(http: &Http, namespace: &Namespace, publisher: &Publisher, request: &Request) -> Self {
         Self::of_extensions(http, namespace, publisher, request.extensions())
     }
 
     /// The same, of a request without its body.
-    pub(super) fn of_parts(http: &Http, namespace: &Namespace, publisher: &Publisher<'_>, request: &Parts) -> Self {
+    pub(super) fn of_parts(http: &Http, namespace: &Namespace, publisher: &Publisher, request: &Parts) -> Self {
         Self::of_extensions(http, namespace, publisher, &request.extensions)
     }
 
-    fn of_extensions(
-        http: &Http,
-        namespace: &Namespace,
-        publisher: &Publisher<'_>,
-        extensions: &Extensions,
-    ) -> Self {
-        let line = http.settings.audit.then(|| Line {
+    fn of_extensions(http: &Http, namespace: &Namespace, publisher: &Publisher, extensions: &Extensions) -> Self {
+        let line = http.settings().audit.then(|| Line {
             namespace: Arc::clone(&namespace.name),
             client: PeerAddr::of(extensions),
             publisher: match (publisher, PeerAddr::publish_socket(extensions)) {
@@ -118,7 +113,7 @@ impl Audit {
 
     /// Logs that a key was rejected, or missing.
     pub(super) fn log_rejected_key(http: &Http, namespace: &str, client: IpAddr, reason: &str) {
-        if http.settings.audit {
+        if http.settings().audit {
             tracing::info!(target: AUDIT, namespace, %client, reason, "audit: key rejected");
         }
     }

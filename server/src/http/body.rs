@@ -38,7 +38,7 @@ pub(super) fn budget() -> Arc<ByteBudget> {
 pub async fn read(http: &Http, body: Body, max_bytes: usize, client: IpAddr) -> Result<BudgetedBytes, BodyError> {
     let Some(held) = http.bodies.hold(Client::of(client), 0) else { return Err(overloaded(http, client)) };
     let body = collect(Limited::new(body, max_bytes), held);
-    match tokio::time::timeout(http.settings.request_timeout, body).await {
+    match tokio::time::timeout(http.settings().request_timeout, body).await {
         Ok(Ok(body)) => Ok(body),
         Ok(Err(BodyError::TooLarge)) => {
             http.metrics.oversized_requests.fetch_add(1, Relaxed);

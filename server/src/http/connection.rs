@@ -104,13 +104,13 @@ pub(super) async fn serve(stream: impl IntoSocket, service: HttpService, source:
             Ok::<_, Infallible>(response.map(|body| PhaseBody::new(body, phase, counted)))
         })
     });
-    let stream = TokioIo::new(TimedStream::new(stream, http.settings.write_timeout, phase.clone()));
+    let stream = TokioIo::new(TimedStream::new(stream, http.settings().write_timeout, phase.clone()));
     let mut connection = http1::Builder::new()
         // The phase has the timeouts.
         .header_read_timeout(None)
         .max_buf_size(MAX_HEAD_BYTES)
         .serve_connection(stream, on_request);
-    let mut timeout = pin!(tokio::time::sleep(http.settings.request_timeout));
+    let mut timeout = pin!(tokio::time::sleep(http.settings().request_timeout));
     let ended = poll_fn(|cx| {
         if let Poll::Ready(result) = connection.poll_without_shutdown(cx) {
             return Poll::Ready(result.err().map_or(Ended::Normally, Ended::Failed));

@@ -1,8 +1,9 @@
 //! `/healthz`, `/readyz` and `/metrics`.
 
 use super::{Http, reply};
+use crate::metrics::Format;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -44,6 +45,12 @@ pub(super) async fn readyz_of_each(State(http): State<Arc<Http>>) -> Response {
     }
 }
 
-pub(super) async fn metrics(State(http): State<Arc<Http>>) -> Response {
-    reply::with_type(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", http.metrics.render())
+/// All series, in the format that the request accepts.
+pub(super) async fn metrics(State(http): State<Arc<Http>>, headers: HeaderMap) -> Response {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let (kind, format) = match accept.contains("application/openmetrics-text") {
+        true => ("application/openmetrics-text; version=1.0.0; charset=utf-8", Format::OpenMetrics),
+        false => ("text/plain; version=0.0.4; charset=utf-8", Format::Prometheus),
+    };
+    reply::with_type(StatusCode::OK, kind, http.metrics.render_as(format))
 }

@@ -1,16 +1,18 @@
-//! The TCP listeners: bind, accept, and learn who the client is. `connection` serves what is accepted.
+//! The listeners, on TCP and on Unix sockets: bind, accept, and learn who the client is. `connection` serves what is accepted.
 
 use super::admission::Limit;
+use super::inherited::Inherited;
 use super::peer::Source;
 use super::tls::{Certificate, TlsError};
+use super::unix_socket::UnixSocket;
 use super::{HttpService, connection, proxy_protocol, tls_handshake};
 use crate::client::Client;
 use crate::config::listen::Listen;
 use socket2::SockRef;
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::os::fd::AsRawFd as _;
-use std::path::PathBuf;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -44,6 +46,11 @@ pub enum ListenError {
     /// A Unix socket cannot be created.
     #[error("cannot listen on the Unix socket {0}: {1}")]
     Socket(PathBuf, String),
+    /// A socket that another program has opened cannot be used.
+    #[error(
+        "systemd passes the socket {0}, but {1}; write a listener with this address, or delete it from the .socket unit"
+    )]
+    Inherited(String, String),
     /// The certificate or key is unusable.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -51,11 +58,16 @@ pub enum ListenError {
 
 /// A bound listener, which does not accept yet.
 pub struct Bound {
-    listener: TcpListener,
+    listener: Listener,
     tls: Option<(Arc<Certificate>, TlsAcceptor)>,
-    address: SocketAddr,
     publishes_locally: Option<bool>,
     proxy_protocol: bool,
+}
+
+/// Where connections come from.
+enum Listener {
+    Tcp(TcpListener, SocketAddr),
+    Unix(UnixSocket),
 }
 
 /// Tracks whether connections are refused because of a limit, to log only the start and the end.
@@ -72,26 +84,23 @@ impl Bound {
     /// # Errors
     /// [`ListenError`].
     pub fn bind(listen: &Listen) -> Result<Self, ListenError> {
+        Self::bind_or_take(listen, &mut Inherited::default())
+    }
+
+    /// The same, or takes the socket of its address that another program has opened.
+    ///
+    /// # Errors
+    /// [`ListenError`].
+    pub fn bind_or_take(listen: &Listen, inherited: &mut Inherited) -> Result<Self, ListenError> {
         let with_acceptor =
             |certificate: Arc<Certificate>| certificate.acceptor().map(|acceptor| (certificate, acceptor));
         let tls = listen.tls.as_ref().map(|files| Certificate::open(files).and_then(with_acceptor)).transpose()?;
-        let place = format!("{}:{}", listen.host, listen.port);
-        let other = |error: io::Error| ListenError::Other(place.clone(), error.to_string());
-        let mut addresses = (listen.host.as_str(), listen.port).to_socket_addrs().map_err(other)?;
-        let wanted = addresses.next().ok_or_else(|| other(io::ErrorKind::AddrNotAvailable.into()))?;
-        let socket = if wanted.is_ipv6() { TcpSocket::new_v6() } else { TcpSocket::new_v4() }.map_err(other)?;
-        socket.set_reuseaddr(true).map_err(other)?;
-        let listener =
-            socket.bind(wanted).and_then(|()| socket.listen(BACKLOG)).map_err(|error| match error.kind() {
-                io::ErrorKind::AddrInUse => ListenError::Busy(listen.port, listen.host.clone()),
-                io::ErrorKind::PermissionDenied => ListenError::Forbidden(listen.port, listen.host.clone()),
-                _ => other(error),
-            })?;
-        // Every accepted socket inherits it.
-        tune(&SockRef::from(&listener)).map_err(other)?;
-        let address = listener.local_addr().map_err(other)?;
+        let listener = match &listen.socket {
+            Some(socket) => Listener::bind_unix(&socket.path, socket.mode, inherited)?,
+            None => Listener::bind_tcp(listen, inherited)?,
+        };
         let (publishes_locally, proxy_protocol) = (listen.publish_locally, listen.proxy_protocol);
-        Ok(Self { listener, tls, address, publishes_locally, proxy_protocol })
+        Ok(Self { listener, tls, publishes_locally, proxy_protocol })
     }
 
     /// Whether programs on this machine may publish here without a key. `None`: as on all listeners.
@@ -99,28 +108,21 @@ impl Bound {
         self.publishes_locally
     }
 
-    /// The address it listens on.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// The URL of the listener.
+    /// The URL of the listener. That of a Unix socket is its path.
     pub fn url(&self) -> String {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
-        match self.address {
-            SocketAddr::V6(address) if address.ip().is_unspecified() => {
+        match &self.listener {
+            Listener::Unix(socket) => format!("unix:{}", socket.path().display()),
+            Listener::Tcp(_, address) if address.ip().is_unspecified() => {
                 format!("{scheme}://localhost:{}", address.port())
             }
-            SocketAddr::V4(address) if address.ip().is_unspecified() => {
-                format!("{scheme}://localhost:{}", address.port())
-            }
-            address => format!("{scheme}://{address}"),
+            Listener::Tcp(_, address) => format!("{scheme}://{address}"),
         }
     }
 
-    /// Whether it has a certificate.
-    pub(crate) fn has_certificate(&self) -> bool {
-        self.tls.is_some()
+    /// Its certificate, if it has one.
+    pub(crate) fn certificate(&self) -> Option<&Arc<Certificate>> {
+        self.tls.as_ref().map(|(certificate, _)| certificate)
     }
 
     /// Accepts and serves until `stop` is set. Then accepts no more. A change of `reload` makes it read its certificate
@@ -137,7 +139,7 @@ impl Bound {
                 accepted = self.listener.accept() => accepted,
             };
             let (stream, peer) = match accepted {
-                Ok((stream, peer)) => (stream, peer.ip().to_canonical()),
+                Ok(accepted) => accepted,
                 Err(error) => {
                     // A connection that was gone before it was accepted is not a failure.
                     if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
@@ -199,6 +201,77 @@ impl Bound {
     }
 }
 
+// === impl Listener ===
+
+impl Listener {
+    fn bind_tcp(listen: &Listen, inherited: &mut Inherited) -> Result<Self, ListenError> {
+        let place = format!("{}:{}", listen.host, listen.port);
+        let other = |error: io::Error| ListenError::Other(place.clone(), error.to_string());
+        let addresses = (listen.host.as_str(), listen.port).to_socket_addrs().map_err(other)?;
+        let addresses: Vec<SocketAddr> = addresses.collect();
+        let wanted = *addresses.first().ok_or_else(|| other(io::ErrorKind::AddrNotAvailable.into()))?;
+        let listener = match inherited.take_tcp(&addresses) {
+            Some(listener) => TcpListener::from_std(listener).map_err(other)?,
+            None => open(wanted).map_err(|error| match error.kind() {
+                io::ErrorKind::AddrInUse => ListenError::Busy(listen.port, listen.host.clone()),
+                io::ErrorKind::PermissionDenied => ListenError::Forbidden(listen.port, listen.host.clone()),
+                _ => other(error),
+            })?,
+        };
+        // Every accepted socket inherits it.
+        tune(&SockRef::from(&listener)).map_err(other)?;
+        let address = listener.local_addr().map_err(other)?;
+        Ok(Self::Tcp(listener, address))
+    }
+
+    fn bind_unix(path: &Path, mode: u32, inherited: &mut Inherited) -> Result<Self, ListenError> {
+        match inherited.take_unix(path) {
+            Some(listener) => UnixSocket::inherit(listener, path).map(Self::Unix),
+            None => UnixSocket::bind(path, mode).map(Self::Unix),
+        }
+    }
+
+    /// Accepts a connection. The clients of a Unix socket are programs on this machine, and so are their addresses.
+    async fn accept(&self) -> io::Result<(TcpStream, IpAddr)> {
+        match self {
+            Self::Tcp(listener, _) => {
+                listener.accept().await.map(|(stream, peer)| (stream, peer.ip().to_canonical()))
+            }
+            Self::Unix(socket) => {
+                let stream = socket.try_accept().await?;
+                // Everything that is done with an accepted socket is the same for both kinds.
+                let descriptor = OwnedFd::from(stream.into_std()?);
+                Ok((TcpStream::from_std(descriptor.into())?, IpAddr::V4(Ipv4Addr::LOCALHOST)))
+            }
+        }
+    }
+}
+
+/// Opens a listening socket. The unspecified address of IPv6 includes IPv4, and is that of IPv4 where there is no IPv6.
+fn open(address: SocketAddr) -> io::Result<TcpListener> {
+    let opened = listen_on(address);
+    match &opened {
+        Err(error) if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && is_without_ipv6(error) => {
+            listen_on(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())))
+        }
+        _ => opened,
+    }
+}
+
+fn is_without_ipv6(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
+}
+
+fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv6() { TcpSocket::new_v6() } else { TcpSocket::new_v4() }?;
+    if address.is_ipv6() {
+        SockRef::from(&socket).set_only_v6(!address.ip().is_unspecified())?;
+    }
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
 /// Sets what sockets of clients need: small messages leave at once, and what exceeds the limit waits in the send buffer,
 /// where it is bounded and counted.
 pub(super) fn tune(socket: &SockRef<'_>) -> io::Result<()> {
@@ -253,7 +326,7 @@ async fn identify(
 /// The client that a trusted proxy names. Logs and counts a connection of others, and one without the header.
 async fn client_of(mut stream: TcpStream, peer: IpAddr, service: &HttpService) -> Option<(TcpStream, Source)> {
     let http = service.http();
-    let reason = match http.settings.trusted_proxies.contains(peer) {
+    let reason = match http.settings().trusted_proxies.contains(peer) {
         false => "it is not in `trusted_proxies`".to_owned(),
         true => match proxy_protocol::read(&mut stream).await {
             Ok(Some(client)) => return Some((stream, Source::Proxied(client))),

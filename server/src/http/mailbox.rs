@@ -68,7 +68,7 @@ async fn serve(http: &Http, request: Request) -> Result<Response, Box<Response>>
     }
     let request = path.authorize(http, namespace, request)?;
     // After the key, so that requests without one use up nothing of those with one.
-    http.settings.addresses.room_request(client).map_err(|limit| http.refuse_address(client, limit))?;
+    http.settings().addresses.room_request(client).map_err(|limit| http.refuse_address(client, limit))?;
     let bad_request = |error: &str, hint: &str| Box::new(reply::error(StatusCode::BAD_REQUEST, error, hint));
     path.check()?;
     let user = &*path.user;

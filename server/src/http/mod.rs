@@ -23,6 +23,7 @@ mod head_scanner;
 mod health;
 mod history_body;
 mod hooks;
+mod inherited;
 mod listener;
 mod mailbox;
 mod notifications;
@@ -35,6 +36,7 @@ mod publish;
 mod publish_socket;
 pub mod query;
 mod refused_origins;
+mod reload;
 pub mod reply;
 mod request_phase;
 mod request_token;
@@ -54,13 +56,16 @@ pub mod websocket;
 
 pub use endpoint::{Endpoint, ResponseFuture};
 pub use handover::BoundHandover;
+pub use inherited::Inherited;
 pub use listener::{Bound, ListenError};
 pub use notifications::NotificationsSource;
 pub use peer::PeerAddr;
 pub use publish::is_application_handshake;
 pub use publish_socket::BoundSocket;
+pub use reload::ReloadRequest;
 pub use request_token::cookies;
 pub use router::HttpService;
+pub(crate) use tls::Certificate;
 pub use tls::TlsError;
 pub use turted_push::TurtedPush;
 
@@ -81,6 +86,7 @@ use crate::shard::Shards;
 use crate::token::TokenSource;
 use admission::Admission;
 pub(crate) use admission::unreserved;
+use arc_swap::ArcSwap;
 use assets::Assets;
 use audit::Audit;
 use axum::http::header;
@@ -88,14 +94,16 @@ use axum::http::request::Parts;
 use axum::response::Response;
 use history_body::HistoryResponses;
 use mailbox::MailboxReads;
+use nodevent_protocol::key::Secret;
 use refused_origins::RefusedOrigins;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
+use tokio::sync::mpsc;
 
 /// The settings of all listeners.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// The pages that may connect.
     pub origins: Origins,
@@ -109,6 +117,8 @@ pub struct Settings {
     pub console: bool,
     /// Whether publishes and rejected keys are logged.
     pub audit: bool,
+    /// The key that requests of the admin listener must have.
+    pub admin_key: Option<Secret>,
     /// What each address may do.
     pub addresses: Arc<AddressLimits>,
     /// The maximum number of sockets that are not WebSockets.
@@ -131,8 +141,8 @@ pub struct Settings {
 
 /// The state that every request can reach.
 pub struct Http {
-    /// The settings.
-    pub settings: Settings,
+    /// The settings, which a reload replaces.
+    current_settings: ArcSwap<Settings>,
     /// The threads that own the connections.
     pub shards: Shards,
     /// The namespaces.
@@ -158,6 +168,8 @@ pub struct Http {
     /// What responses to polls hold that are not written.
     pub poll_responses: Arc<ByteBudget>,
     refused_origins: Mutex<RefusedOrigins>,
+    /// Where requests for a reload go. Empty: the server was not started from a file.
+    reloads: OnceLock<mpsc::Sender<ReloadRequest>>,
 }
 
 // === impl Http ===
@@ -181,7 +193,7 @@ impl Http {
         let (history_responses, bodies) = (HistoryResponses::default(), body::budget());
         Self {
             admission,
-            settings,
+            current_settings: ArcSwap::from_pointee(settings),
             shards,
             namespaces,
             engines,
@@ -198,7 +210,25 @@ impl Http {
             bodies,
             poll_responses,
             refused_origins: Mutex::default(),
+            reloads: OnceLock::new(),
         }
+    }
+
+    /// The settings as they are now.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.current_settings.load_full()
+    }
+
+    /// The requests of `POST /reload`, which the caller carries out. Only the first call receives any.
+    pub(crate) fn reload_requests(&self) -> mpsc::Receiver<ReloadRequest> {
+        let (sender, receiver) = mpsc::channel(reload::MAX_WAITING);
+        let _ = self.reloads.set(sender);
+        receiver
+    }
+
+    /// Replaces the settings. Requests that are being served keep what they have read.
+    pub(crate) fn set_settings(&self, settings: Settings) {
+        self.current_settings.store(Arc::new(settings));
     }
 
     /// Decides about a handshake, or a response that is as long as a connection. Counts and logs. The connection counts
@@ -211,7 +241,7 @@ impl Http {
         if self.draining.load(Relaxed) {
             return Err(Box::new(reply::busy()));
         }
-        self.settings.addresses.handshake(client).map_err(|reason| match reason {
+        self.settings().addresses.handshake(client).map_err(|reason| match reason {
             NoPlace::Address(limit) => self.refuse_address(client, limit),
             NoPlace::Server => {
                 self.metrics.rejected_connections.fetch_add(1, Relaxed);
@@ -226,7 +256,7 @@ impl Http {
     /// # Errors
     /// The response that refuses it.
     pub fn admit_upgrade(&self, client: IpAddr) -> Result<(), Box<Response>> {
-        self.settings.addresses.upgrade(client).map_err(|limit| self.refuse_address(client, limit))
+        self.settings().addresses.upgrade(client).map_err(|limit| self.refuse_address(client, limit))
     }
 
     /// Counts and logs a join that was rejected over HTTP, and its wrong key, if it had one.
@@ -244,7 +274,7 @@ impl Http {
         Audit::log_rejected_key(self, &namespace.name, client, error.as_str());
         match error {
             JoinError::WrongKey(_) => {
-                self.settings.addresses.wrong_key(client).map_err(|limit| self.refuse_address(client, limit))
+                self.settings().addresses.wrong_key(client).map_err(|limit| self.refuse_address(client, limit))
             }
             _ => Ok(()),
         }

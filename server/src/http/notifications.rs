@@ -46,7 +46,7 @@ impl NotificationsSource {
         }
         let audit = Audit::new(http, namespace, &publisher, &request);
         let client = PeerAddr::of(request.extensions());
-        let body = publish::read_body(http, request, http.settings.max_publish_size).await?;
+        let body = publish::read_body(http, request, http.settings().max_publish_size).await?;
         let text = publication(&channel, &String::from_utf8_lossy(&body));
         let publications = targets::parse_many(text.as_bytes()).map_err(|(_, invalid)| {
             http.metrics.count_invalid_publish(&invalid);

@@ -42,8 +42,8 @@ async fn notify(http: &Http, namespace: &Namespace, request: Request) -> Result<
     let mailboxes = mailboxes_of(http, namespace)?;
     let header = publish::idempotency_key(request.headers()).map_err(|()| bad_request(Invalid::key()))?;
     let client = PeerAddr::of(request.extensions());
-    let body = publish::read_body(http, request, http.settings.max_publish_size).await?;
-    let mut notification = Notification::parse(&body, http.settings.max_notified_users).map_err(|invalid| {
+    let body = publish::read_body(http, request, http.settings().max_publish_size).await?;
+    let mut notification = Notification::parse(&body, http.settings().max_notified_users).map_err(|invalid| {
         let (namespace, reason) = (&*namespace.name, &invalid.error);
         tracing::warn!(namespace, %client, reason, "notification rejected");
         bad_request(invalid)

@@ -185,7 +185,7 @@ async fn push(http: &Http, namespace: &Namespace, request: Request) -> Result<Re
         let hint = "send at most 255 characters that are new for each request, such as a UUID";
         error(StatusCode::BAD_REQUEST, "Idempotency-Key is empty, too long, or not plain ASCII", hint)
     })?;
-    let body = publish::read_body(http, request, http.settings.max_publish_size).await?;
+    let body = publish::read_body(http, request, http.settings().max_publish_size).await?;
     let (target, message) = parse_push(&body).map_err(|what| error(StatusCode::BAD_REQUEST, what, PUSH))?;
     let (names, page) = match target {
         Target::Channels(names) => (resolve(namespace, &*pages, &publisher, names).await?, None),
@@ -231,7 +231,7 @@ async fn push(http: &Http, namespace: &Namespace, request: Request) -> Result<Re
 async fn resolve(
     namespace: &Namespace,
     pages: &dyn Pages,
-    publisher: &Publisher<'_>,
+    publisher: &Publisher,
     names: Vec<String>,
 ) -> Result<Vec<String>, Rejected> {
     let prefix = pages.settings().room_prefix;

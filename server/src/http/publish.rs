@@ -72,7 +72,7 @@ async fn publish(http: &Http, namespace: &Namespace, request: Request) -> Result
         )
     })?;
     let client = PeerAddr::of(request.extensions());
-    let body = read_body(http, request, http.settings.max_publish_size).await?;
+    let body = read_body(http, request, http.settings().max_publish_size).await?;
     let publications = parse(http, namespace, &body, client)?;
     check_targets(&publisher, &publications).inspect_err(|_| audit.log(&publications, Outcome::Rejected))?;
     let published =
@@ -85,11 +85,7 @@ async fn publish(http: &Http, namespace: &Namespace, request: Request) -> Result
 ///
 /// # Errors
 /// The response that rejects it.
-pub(super) fn authorize<'a>(
-    http: &Http,
-    namespace: &'a Namespace,
-    request: &Request,
-) -> Result<Publisher<'a>, Box<Response>> {
+pub(super) fn authorize(http: &Http, namespace: &Namespace, request: &Request) -> Result<Publisher, Box<Response>> {
     let refuse = |status: StatusCode, (error, hint): (&str, &str)| {
         let (namespace, client) = (&*namespace.name, PeerAddr::of(request.extensions()));
         tracing::warn!(namespace, %client, reason = error, "publish rejected; {hint}");
@@ -111,7 +107,7 @@ pub(super) fn authorize<'a>(
         PublishVerdict::WrongKey => {
             let response = refuse(StatusCode::UNAUTHORIZED, WRONG_KEY);
             let client = PeerAddr::of(request.extensions());
-            match query::bearer(request.headers()).map(|_| http.settings.addresses.wrong_key(client)) {
+            match query::bearer(request.headers()).map(|_| http.settings().addresses.wrong_key(client)) {
                 Some(Err(limit)) => Err(http.refuse_address(client, limit)),
                 _ => Err(response),
             }
@@ -158,7 +154,7 @@ pub fn is_application_handshake(
         let (name, error) = (&*namespace.name, WRONG_KEY.0);
         tracing::warn!(namespace = name, %client, reason = error, "the connection is not that of the application");
         Audit::log_rejected_key(http, name, client, error);
-        http.settings.addresses.wrong_key(client).map_err(|limit| http.refuse_address(client, limit))?;
+        http.settings().addresses.wrong_key(client).map_err(|limit| http.refuse_address(client, limit))?;
     }
     Ok(is_application(namespace, &request.headers))
 }
@@ -166,7 +162,7 @@ pub fn is_application_handshake(
 /// The origin of the page that made the request, if pages of it may publish. `origins` lets pages read, never publish.
 pub(super) fn page_that_may_publish(http: &Http, request: &Request) -> Option<HeaderValue> {
     let origin = request.headers().get(header::ORIGIN)?;
-    http.settings.publish_origins.lists(origin).then(|| origin.clone())
+    http.settings().publish_origins.lists(origin).then(|| origin.clone())
 }
 
 /// Whether the console page of this server made the request. Like every page it needs a key.
@@ -174,14 +170,11 @@ fn is_console(http: &Http, request: &Request) -> bool {
     let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
     let own = text(header::HOST);
     let origin = text(header::ORIGIN).and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
-    http.settings.console && own.is_some() && own == origin
+    http.settings().console && own.is_some() && own == origin
 }
 
 /// Checks that a publisher may publish to each target. Nothing is published if it may not publish to one of them.
-pub(super) fn check_targets(
-    publisher: &Publisher<'_>,
-    publications: &[Published<'_>],
-) -> Result<(), Box<Response>> {
+pub(super) fn check_targets(publisher: &Publisher, publications: &[Published<'_>]) -> Result<(), Box<Response>> {
     for (index, publication) in publications.iter().enumerate() {
         let foreign = publication.topics().iter().map(|topic| Topic::parse(topic));
         let foreign = foreign.into_iter().find(|topic| !publisher.may_publish_to(*topic));
@@ -256,7 +249,7 @@ pub(super) async fn publish_all(
     namespace: &Namespace,
     publications: &[Published<'_>],
     idempotency_key: Option<&str>,
-    publisher: &Publisher<'_>,
+    publisher: &Publisher,
     client: IpAddr,
 ) -> Result<Response, Box<Response>> {
     let Some(engine) = http.engines.get(namespace.id) else { return Err(Box::new(reply::busy())) };

@@ -48,7 +48,7 @@ async fn revoke(http: &Http, namespace: &Namespace, request: Request) -> Result<
         return Err(Box::new(reply::error(StatusCode::FORBIDDEN, error, hint)));
     }
     let publisher = publish::authorize(http, namespace, &request)?;
-    if let Publisher::Key(key) = publisher
+    if let Publisher::Key(key) = &publisher
         && !key.may_revoke
     {
         let client = PeerAddr::of(request.extensions());

@@ -62,7 +62,7 @@ impl RoomPath {
             })
         })?;
         // After the key, so that requests without one use up nothing of those with one.
-        http.settings.addresses.room_request(client).map_err(|limit| http.refuse_address(client, limit))?;
+        http.settings().addresses.room_request(client).map_err(|limit| http.refuse_address(client, limit))?;
         Ok(namespace)
     }
 

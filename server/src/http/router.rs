@@ -3,21 +3,24 @@
 use super::admission::{Admitted, Limit};
 use super::endpoint::Endpoint;
 use super::peer::Source;
-use super::query::percent_decode;
+use super::query::{self, percent_decode};
 use super::refused_origins::Report;
 use super::request_phase::RequestPhase;
 use super::user_connections::UserConnectionsEndpoint;
 use super::{
-    Http, PeerAddr, console, health, hooks, mailbox, notify, pages, publish, reply, revoke, room_history, send,
+    Http, PeerAddr, console, health, hooks, mailbox, notify, pages, publish, reload, reply, revoke, room_history,
+    send,
 };
+use crate::authorize::constant_time_eq;
 use crate::connect_info::VisitorIdentities;
 use crate::{host, origin};
+
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
-use axum::routing::{any, get};
+use axum::routing::{any, get, post};
 use std::net::IpAddr;
 use std::os::fd::RawFd;
 use std::sync::atomic::Ordering::Relaxed;
@@ -75,7 +78,7 @@ impl HttpService {
             .route("/healthz", get(health::healthz))
             .route("/readyz", get(health::readyz));
         let router = send::mount(router, http);
-        let router = if http.settings.console { console::mount(router) } else { router };
+        let router = if http.settings().console { console::mount(router) } else { router };
         let router = router.with_state(Arc::clone(http));
         Self { http: Arc::clone(http), router, kind: Kind::Public { publishes_locally }, only: None, visitor: None }
     }
@@ -86,6 +89,7 @@ impl HttpService {
             .route("/metrics", get(health::metrics))
             .route("/healthz", get(health::healthz))
             .route("/readyz", get(health::readyz_of_each))
+            .route("/reload", post(reload::serve))
             .with_state(Arc::clone(http));
         Self { http: Arc::clone(http), router, kind: Kind::Admin, only: None, visitor: None }
     }
@@ -129,7 +133,7 @@ impl HttpService {
     pub(super) fn admit(&self, descriptor: RawFd, peer: IpAddr, phase: &RequestPhase) -> Result<Admitted, Limit> {
         match self.kind {
             Kind::Public { .. } | Kind::Push | Kind::HealthChecks => {
-                let is_proxy = self.http.settings.trusted_proxies.contains(peer);
+                let is_proxy = self.http.settings().trusted_proxies.contains(peer);
                 self.http.admission.admit(descriptor, peer, is_proxy, phase)
             }
             Kind::Admin | Kind::PublishSocket => Ok(Admitted::UNLIMITED),
@@ -138,7 +142,7 @@ impl HttpService {
 
     /// The time for a request's head, and the time for which an idle connection is kept open.
     pub(super) fn timeouts(&self) -> (Duration, Duration) {
-        let settings = &self.http.settings;
+        let settings = self.http.settings();
         match self.kind {
             Kind::HealthChecks => (settings.request_timeout.min(HEALTH_CHECK_TIMEOUT), Duration::ZERO),
             _ => (settings.request_timeout, settings.keep_alive_timeout),
@@ -151,7 +155,8 @@ impl HttpService {
 
     /// Serves a request from this source. One of a client behind a trusted proxy counts as one of its sockets.
     pub(super) async fn serve(self, mut request: Request, source: Source) -> Response {
-        let trusted = &self.http.settings.trusted_proxies;
+        let settings = self.http.settings();
+        let trusted = &settings.trusted_proxies;
         let peer = PeerAddr::new(source, request.headers(), trusted);
         request.extensions_mut().insert(peer);
         if let Some(visitor) = &self.visitor {
@@ -189,6 +194,11 @@ impl HttpService {
         if self.kind == Kind::HealthChecks && !HEALTH_CHECKS.contains(&request.uri().path()) {
             return self.refuse_for_limit(&request);
         }
+        if self.kind == Kind::Admin
+            && let Some(refusal) = self.check_admin_key(&request)
+        {
+            return refusal;
+        }
         if let Some(only) = &self.only {
             return only.serve(&self.http, request).await;
         }
@@ -203,6 +213,22 @@ impl HttpService {
             Ok(response) => response,
             Err(never) => match never {},
         }
+    }
+
+    /// The response to a request of the admin listener without its key. Whether the process runs is not a secret.
+    fn check_admin_key(&self, request: &Request) -> Option<Response> {
+        let settings = self.http.settings();
+        let key = settings.admin_key.as_ref().filter(|_| request.uri().path() != "/healthz")?;
+        if query::bearer(request.headers()).is_some_and(|sent| constant_time_eq(sent, key.as_bytes())) {
+            return None;
+        }
+        let client = PeerAddr::of(request.extensions());
+        self.http.metrics.rejected_requests.fetch_add(1, Relaxed);
+        tracing::warn!(%client, "request of the admin listener rejected: it has no key, or a wrong one");
+        let hint = "send `admin: key` of the configuration as `Authorization: Bearer …`";
+        let mut response = reply::error(StatusCode::UNAUTHORIZED, "the admin listener needs its key", hint);
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        Some(response)
     }
 
     fn refuse_for_limit(&self, request: &Request) -> Response {
@@ -236,11 +262,11 @@ async fn serve_endpoint(http: &Http, endpoint: &dyn Endpoint, request: Request) 
 /// The response to a request for a host that is not this server's: DNS may resolve the name of a foreign page to this
 /// server.
 pub(super) fn foreign_host(http: &Http, request: &Request) -> Option<Response> {
-    if http.settings.hosts.allows_any() {
+    if http.settings().hosts.allows_any() {
         return None;
     }
     let host = host::requested_host(request.uri(), request.version(), request.headers()).unwrap_or_default();
-    if http.settings.hosts.allows(host) {
+    if http.settings().hosts.allows(host) {
         return None;
     }
     let error = format!("this server is not {host}");
@@ -257,7 +283,7 @@ fn reject_host(http: &Http, request: &Request, status: StatusCode, error: &str, 
 
 /// Whether pages of the request's origin may connect. Counts and logs a rejection.
 fn admits_origin(http: &Http, request: &Request) -> bool {
-    let is_admitted = http.settings.origins.admit(request.headers());
+    let is_admitted = http.settings().origins.admit(request.headers());
     if !is_admitted {
         http.metrics.rejected_origins.fetch_add(1, Relaxed);
         log_refused_origin(http, request);

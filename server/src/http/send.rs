@@ -94,7 +94,7 @@ async fn send(http: &Http, request: Request) -> Result<(), Box<Response>> {
     };
     let audit = Audit::new(http, namespace, &publisher, &request);
     let (client, headers) = (PeerAddr::of(request.extensions()), request.headers().clone());
-    let body = publish::read_body(http, request, http.settings.max_publish_size).await?;
+    let body = publish::read_body(http, request, http.settings().max_publish_size).await?;
     let sent = parse(&body, is_form(&headers, &body), namespace.limits.max_name_bytes).map_err(|text| {
         tracing::warn!(namespace = &*namespace.name, %client, reason = text, "message rejected");
         bad_request(&text)
@@ -145,7 +145,7 @@ fn authorize<'a>(
     request: &Request,
     site: &str,
     key: &str,
-) -> Result<(&'a Namespace, &'a Settings, Publisher<'a>), Box<Response>> {
+) -> Result<(&'a Namespace, &'a Settings, Publisher), Box<Response>> {
     let client = PeerAddr::of(request.extensions());
     if origin::is_from_page(request.headers()) && publish::page_that_may_publish(http, request).is_none() {
         tracing::warn!(%client, "message rejected: pages may not send");
@@ -161,7 +161,7 @@ fn authorize<'a>(
     }
     tracing::warn!(%client, "message rejected: there is no such site, or its ApiKey is another one");
     Audit::log_rejected_key(http, "/send", client, "unknown site or wrong key");
-    match http.settings.addresses.wrong_key(client) {
+    match http.settings().addresses.wrong_key(client) {
         Ok(()) => Err(rejection(StatusCode::UNAUTHORIZED, INVALID_KEY)),
         Err(limit) => Err(http.refuse_address(client, limit)),
     }

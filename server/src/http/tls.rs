@@ -36,7 +36,7 @@ pub enum TlsError {
 
 /// The certificate of a listener, which changes with its files.
 #[derive(Debug)]
-pub(super) struct Certificate {
+pub(crate) struct Certificate {
     files: TlsFiles,
     current: RwLock<Arc<CertifiedKey>>,
     /// The contents that were read last, whether they were usable or not. Prevents that a broken pair is reported again.
@@ -80,6 +80,11 @@ impl Certificate {
             .with_cert_resolver(Arc::clone(self) as Arc<dyn ResolvesServerCert>);
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(tokio_rustls::TlsAcceptor::from(Arc::new(config)))
+    }
+
+    /// Whether the files contain a pair that can be used. Changes nothing.
+    pub(crate) fn check(&self) -> Result<(), TlsError> {
+        load(&self.files, &self.provider).map(drop)
     }
 
     /// Uses what the files contain now, if it differs from what was read last. On an error the old pair stays in use.

@@ -20,6 +20,7 @@ use axum::response::Response;
 use body::BodyError;
 use hyper::ext::ReasonPhrase;
 use nodevent_protocol::turted::Push;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// The body of a response to another method, as the old server sends it.
@@ -32,7 +33,7 @@ pub struct TurtedPush {
     namespace: u16,
     path: String,
     /// The password, as a publish key for every target.
-    key: PublishKey,
+    key: Arc<PublishKey>,
     /// Whether it has a listener of its own, on which every path is its.
     is_alone: bool,
 }
@@ -46,7 +47,7 @@ impl TurtedPush {
         Self {
             namespace,
             path: settings.path.clone(),
-            key: PublishKey { id: "turted.push".to_owned(), key, limit: None, may_revoke: false },
+            key: Arc::new(PublishKey { id: "turted.push".to_owned(), key, limit: None, may_revoke: false }),
             is_alone: settings.listen.is_some(),
         }
     }
@@ -76,10 +77,10 @@ impl TurtedPush {
     async fn push(&self, http: &Http, request: Request) -> Result<Response, Box<Response>> {
         let namespace = http.namespaces.get(self.namespace);
         let client = PeerAddr::of(request.extensions());
-        let publisher = Publisher::Key(&self.key);
+        let publisher = Publisher::Key(Arc::clone(&self.key));
         let (parts, body) = request.into_parts();
         let audit = Audit::of_parts(http, namespace, &publisher, &parts);
-        let body = body::read(http, body, http.settings.max_publish_size, client).await.map_err(|error| {
+        let body = body::read(http, body, http.settings().max_publish_size, client).await.map_err(|error| {
             Box::new(match error {
                 BodyError::TooLarge => {
                     http.metrics.count_oversized_publish();
@@ -129,7 +130,7 @@ impl TurtedPush {
         let (client, reason) = (PeerAddr::of(&parts.extensions), "the password of the push is missing or wrong");
         tracing::warn!(namespace = &*namespace.name, %client, reason, "push rejected");
         Audit::log_rejected_key(http, &namespace.name, client, reason);
-        match password.map(|_| http.settings.addresses.wrong_key(client)) {
+        match password.map(|_| http.settings().addresses.wrong_key(client)) {
             Some(Err(limit)) => Err(http.refuse_address(client, limit)),
             _ => Err(Box::new(text(StatusCode::UNAUTHORIZED, "Wrong auth data"))),
         }

@@ -10,15 +10,18 @@ use tokio::net::{UnixListener, UnixStream};
 /// Pause after the operating system refused to accept.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// A bound socket. Its file is deleted on drop.
+/// A bound socket. Its file is deleted on drop if this process has created it.
 pub(super) struct UnixSocket {
     listener: UnixListener,
     path: PathBuf,
+    is_inherited: bool,
 }
 
 impl Drop for UnixSocket {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
+        if !self.is_inherited {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -42,11 +45,32 @@ impl UnixSocket {
             let _ = std::fs::remove_file(&new);
             return Err(error(reason.to_string()));
         }
-        Ok(Self { listener, path: path.to_owned() })
+        Ok(Self { listener, path: path.to_owned(), is_inherited: false })
+    }
+
+    /// Takes a socket that another program has opened at this path.
+    ///
+    /// # Errors
+    /// [`ListenError::Socket`].
+    pub(super) fn inherit(listener: std::os::unix::net::UnixListener, path: &Path) -> Result<Self, ListenError> {
+        let listener = UnixListener::from_std(listener)
+            .map_err(|reason| ListenError::Socket(path.to_owned(), reason.to_string()))?;
+        Ok(Self { listener, path: path.to_owned(), is_inherited: true })
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Accepts a connection.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub(super) async fn try_accept(&self) -> io::Result<UnixStream> {
+        self.listener.accept().await.map(|(stream, _)| stream)
     }
 
     /// Accepts a connection. The second value is the user of the program at its other end.
@@ -55,8 +79,8 @@ impl UnixSocket {
     /// Cancel safe.
     pub(super) async fn accept(&self) -> (UnixStream, u32) {
         loop {
-            match self.listener.accept().await {
-                Ok((stream, _)) => {
+            match self.try_accept().await {
+                Ok(stream) => {
                     if let Ok(credentials) = stream.peer_cred() {
                         return (stream, credentials.uid());
                     }

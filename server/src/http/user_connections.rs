@@ -38,7 +38,7 @@ async fn serve(http: &Http, request: Request) -> Result<Response, Box<Response>>
     }
     path.authorize(http, namespace, request)?;
     // After the key, so that requests without one use up nothing of those with one.
-    http.settings.addresses.room_request(client).map_err(|limit| http.refuse_address(client, limit))?;
+    http.settings().addresses.room_request(client).map_err(|limit| http.refuse_address(client, limit))?;
     path.check()?;
     let engine = http.engines.get(namespace.id).ok_or_else(|| Box::new(reply::busy()))?;
     let connections = engine.connections.clone().ok_or_else(|| {

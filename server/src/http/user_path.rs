@@ -74,7 +74,7 @@ impl UserPath {
                     http.metrics.count_rejected_token(error);
                     let client = PeerAddr::of(&parts.extensions);
                     if error == TokenError::BadSignature
-                        && let Err(limit) = http.settings.addresses.wrong_key(client)
+                        && let Err(limit) = http.settings().addresses.wrong_key(client)
                     {
                         return Err(http.refuse_address(client, limit));
                     }

@@ -25,7 +25,7 @@ static DROPPED: AtomicU64 = AtomicU64::new(0);
 /// Keeps the log alive. Dropping it flushes the queued lines, for at most [`FLUSH_TIMEOUT`].
 #[derive(Debug)]
 #[must_use = "dropping it flushes the last lines"]
-pub struct LogGuard(SyncSender<Entry>);
+pub(super) struct LogGuard(SyncSender<Entry>);
 
 /// The sending end of the queue; each line is one write.
 #[derive(Debug, Clone)]

@@ -58,6 +58,11 @@ impl BufferScan {
         Self { due: NEVER, budget, shards, watched: Vec::new() }
     }
 
+    /// The number of shards.
+    pub(super) fn shards(&self) -> usize {
+        self.shards
+    }
+
     /// When the next scan is due, if one is.
     pub(super) fn due(&self) -> Option<Millis> {
         (self.due != NEVER).then_some(self.due)

@@ -57,7 +57,7 @@ impl Shard {
         match room {
             Some(room) => {
                 self.accept_refresh(broadcast.namespace, room, &broadcast.notice);
-                self.delivery.add(room, broadcast.notice.clone(), broadcast.cost);
+                self.delivery.add(room, broadcast.notice.clone(), broadcast.cost, broadcast.arrived);
             }
             None => self.delivery.release(broadcast.cost),
         }
@@ -192,13 +192,17 @@ impl Shard {
         }
         self.metrics.deliveries.fetch_add(delivered, Relaxed);
         batch.remaining = index;
+        let now = Instant::now();
+        if index == 0 {
+            batch.record_times(now, &self.times);
+        }
         if index == 0
             && all.is_none()
             && let Some(position) = batch.position()
         {
             self.hub.set_delivered(room, position);
         }
-        self.delivery.end_turn(room, batch, Instant::now());
+        self.delivery.end_turn(room, batch, now);
         for slot in std::mem::take(&mut self.polls_to_answer) {
             self.answer_poll(slot);
         }

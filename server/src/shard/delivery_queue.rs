@@ -11,6 +11,7 @@
 use super::audience::namespace_of_all;
 use super::concatenator::Concatenator;
 use crate::encoding::{Encoding, Frame};
+use crate::histogram::ShardTimes;
 use crate::hub::{Membership, RoomId};
 use crate::publication::Notice;
 use hashbrown::HashMap;
@@ -75,6 +76,8 @@ pub(super) struct Queued {
     pub(super) notice: Notice,
     /// What it has reserved in the inbox until it is in a batch. Bytes.
     reserved: u32,
+    /// When it came from its engine.
+    arrived: Instant,
 }
 
 /// The frames of a batch in one encoding, concatenated.
@@ -188,7 +191,7 @@ impl DeliveryQueue {
     }
 
     /// Adds a notice that has reserved so many bytes of the inbox, until it is in a batch or its room is gone.
-    pub(super) fn add(&mut self, room: RoomId, notice: Notice, reserved: u32) {
+    pub(super) fn add(&mut self, room: RoomId, notice: Notice, reserved: u32, arrived: Instant) {
         self.last += 1;
         let queue = self.rooms.entry(room).or_insert_with(|| {
             self.last_queue += 1;
@@ -198,7 +201,7 @@ impl DeliveryQueue {
             }
             RoomQueue { number: self.last_queue, ..RoomQueue::default() }
         });
-        queue.waiting.push_back(Queued { seq: self.last, notice, reserved });
+        queue.waiting.push_back(Queued { seq: self.last, notice, reserved, arrived });
     }
 
     /// The namespaces for all of whose connections something is queued.
@@ -255,6 +258,14 @@ impl Batch {
             remaining: members,
             started: Instant::now(),
         })
+    }
+
+    /// Records how long its publications have taken, at the end of its pass.
+    pub(super) fn record_times(&self, now: Instant, times: &ShardTimes) {
+        for item in self.items.iter().filter(|item| matches!(item.notice, Notice::Publication(_))) {
+            times.publish_to_write.record(self.started.saturating_duration_since(item.arrived));
+            times.delivery.record(now.saturating_duration_since(item.arrived));
+        }
     }
 
     pub(super) fn first(&self) -> u64 {
@@ -322,7 +333,7 @@ mod tests {
     /// Delivers `count` publications of a room in a pass that takes `pass`.
     fn deliver(delivery: &mut DeliveryQueue, count: usize, pass: Duration) -> Instant {
         for _ in 0..count {
-            delivery.add(ROOM, publication(), 10);
+            delivery.add(ROOM, publication(), 10, Instant::now());
         }
         assert_eq!(delivery.next_turn(), Some(ROOM));
         let mut batch = delivery.take_batch(ROOM, 3).unwrap();
@@ -337,8 +348,8 @@ mod tests {
         let mut delivery = DeliveryQueue::default();
         let pass = Duration::from_millis(3);
         let end = deliver(&mut delivery, 1, pass);
-        delivery.add(ROOM, publication(), 10);
-        delivery.add(ROOM, publication(), 10);
+        delivery.add(ROOM, publication(), 10, Instant::now());
+        delivery.add(ROOM, publication(), 10, Instant::now());
         assert!(!delivery.has_work());
         delivery.end_cooldowns(|| end + pass - Duration::from_nanos(1));
         assert!(!delivery.has_work(), "it still cools down");
@@ -352,9 +363,9 @@ mod tests {
         const QUIET: RoomId = 8;
         let mut delivery = DeliveryQueue::default();
         for _ in 0..1000 {
-            delivery.add(ROOM, publication(), 10);
+            delivery.add(ROOM, publication(), 10, Instant::now());
         }
-        delivery.add(QUIET, publication(), 10);
+        delivery.add(QUIET, publication(), 10, Instant::now());
         // The busy room has its turn, and most of its members have not received the batch yet.
         assert_eq!(delivery.next_turn(), Some(ROOM));
         let mut batch = delivery.take_batch(ROOM, 10 * MEMBERS_PER_TURN).unwrap();
@@ -362,7 +373,7 @@ mod tests {
         let now = batch.started;
         delivery.end_turn(ROOM, batch, now);
         for _ in 0..1000 {
-            delivery.add(ROOM, publication(), 10);
+            delivery.add(ROOM, publication(), 10, Instant::now());
         }
         assert_eq!(turns(&mut delivery), [QUIET, ROOM], "more publications in the busy room change nothing");
     }
@@ -386,7 +397,7 @@ mod tests {
     fn a_merge_takes_what_is_queued_up_to_a_number() {
         let mut delivery = DeliveryQueue::default();
         for room in [ROOM, ROOM + 1, ROOM, ROOM + 1, ROOM] {
-            delivery.add(room, publication(), 10);
+            delivery.add(room, publication(), 10, Instant::now());
         }
         let memberships = [ROOM, ROOM + 1].map(|room| Membership { room, encoding: 0 });
         let taken = |range| {
@@ -403,7 +414,7 @@ mod tests {
         let mut delivery = DeliveryQueue::default();
         deliver(&mut delivery, 1, MIN_PASS_FOR_COOLDOWN / 2);
         assert!(delivery.rooms.is_empty());
-        delivery.add(ROOM, publication(), 10);
+        delivery.add(ROOM, publication(), 10, Instant::now());
         assert!(delivery.has_work());
     }
 
@@ -412,7 +423,7 @@ mod tests {
         let mut delivery = DeliveryQueue::default();
         let end = deliver(&mut delivery, 1, MAX_COOLDOWN);
         delivery.forget(ROOM);
-        delivery.add(ROOM, publication(), 10);
+        delivery.add(ROOM, publication(), 10, Instant::now());
         delivery.end_cooldowns(|| end + MAX_COOLDOWN);
         assert_eq!(turns(&mut delivery), [ROOM], "one turn, not two");
     }
@@ -421,25 +432,25 @@ mod tests {
     fn the_turn_of_a_room_that_is_gone_does_not_go_to_the_room_that_has_its_id_now() {
         let mut delivery = DeliveryQueue::default();
         for _ in 0..3 {
-            delivery.add(ROOM, publication(), 10);
+            delivery.add(ROOM, publication(), 10, Instant::now());
             delivery.forget(ROOM);
         }
         assert!(turns(&mut delivery).is_empty());
-        delivery.add(ROOM, publication(), 10);
+        delivery.add(ROOM, publication(), 10, Instant::now());
         delivery.forget(ROOM);
-        delivery.add(ROOM, publication(), 10);
+        delivery.add(ROOM, publication(), 10, Instant::now());
         assert_eq!(turns(&mut delivery), [ROOM], "one turn, not two");
     }
 
     #[test]
     fn a_notice_gives_back_its_place_in_the_inbox_when_it_waits_no_more() {
         let mut delivery = DeliveryQueue::default();
-        delivery.add(ROOM, publication(), 10);
-        delivery.add(ROOM, publication(), 5);
+        delivery.add(ROOM, publication(), 10, Instant::now());
+        delivery.add(ROOM, publication(), 5, Instant::now());
         assert_eq!(delivery.take_released(), 0);
         assert!(delivery.take_batch(ROOM, 1).is_some());
         assert_eq!([delivery.take_released(), delivery.take_released()], [15, 0]);
-        delivery.add(ROOM, publication(), 20);
+        delivery.add(ROOM, publication(), 20, Instant::now());
         delivery.forget(ROOM);
         delivery.release(1);
         assert_eq!(delivery.take_released(), 21);

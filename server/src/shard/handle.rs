@@ -1,5 +1,6 @@
 //! The handle of all shards: what the rest of the process uses to reach them.
 
+use super::Settings;
 use super::inbox::{Busy, Inbox, PUBLICATION_BYTES};
 use super::message::{Broadcast, MailboxBroadcast, PageBroadcast, ToShard};
 use crate::mailbox::MailboxNotice;
@@ -8,6 +9,7 @@ use crate::protocol::Millis;
 use crate::publication::Notice;
 use crate::revocation::Revocation;
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::SemaphorePermit;
 
 /// Minimum size for which a publication counts, so that the number of small ones is limited too. Bytes.
@@ -87,6 +89,14 @@ impl Shards {
         }
     }
 
+    /// Makes all shards use these settings from now on.
+    pub fn set_settings(&self, settings: &Arc<Settings>) {
+        for inbox in self.inboxes.iter() {
+            // Only requests are ever rejected.
+            let _ = inbox.put(ToShard::Settings(Arc::clone(settings)));
+        }
+    }
+
     /// Closes the connections of all shards within `spread` milliseconds.
     pub fn drain(&self, spread: Millis) {
         for inbox in self.inboxes.iter() {
@@ -110,7 +120,7 @@ impl Reservation<'_> {
         for permit in self.permits {
             permit.forget();
         }
-        let broadcast = Arc::new(Broadcast { namespace, notice, cost: self.cost });
+        let broadcast = Arc::new(Broadcast { namespace, notice, cost: self.cost, arrived: Instant::now() });
         for inbox in self.shards.inboxes.iter() {
             // Only requests are ever rejected.
             let _ = inbox.put(ToShard::Broadcast(Arc::clone(&broadcast)));

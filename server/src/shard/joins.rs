@@ -325,10 +325,14 @@ impl Shard {
 
     /// A recovery arrived.
     pub(super) fn on_recovery_reply(&mut self, reply: RecoveryReply) {
+        let since = self.pending_joins.since(reply.reply_to.join_id);
         self.end_pending(reply.reply_to.join_id);
         let ReplyTo { slot, generation, .. } = reply.reply_to;
         if self.is_open(slot, generation) {
             self.collect_during(slot, |shard| shard.complete_join(&reply));
+            if let Some(since) = since {
+                self.times.recovery.record(since.elapsed());
+            }
         }
     }
 

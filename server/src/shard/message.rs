@@ -1,5 +1,6 @@
 //! The messages to a shard, and their replies.
 
+use super::Settings;
 pub use super::body_stream::StreamReceiver;
 pub use super::poll_response::PollResponse;
 use super::stream::Stream;
@@ -21,6 +22,7 @@ use crate::publication::Notice;
 use crate::revocation::Revocation;
 use bytes::Bytes;
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::oneshot;
 
 /// A notice on its way to the members of one room.
@@ -32,6 +34,8 @@ pub struct Broadcast {
     pub notice: Notice,
     /// The size that was reserved for it in the inboxes. Bytes.
     pub(super) cost: u32,
+    /// When it came from its engine.
+    pub(super) arrived: Instant,
 }
 
 /// What happened in a mailbox, on its way to the user's connections.
@@ -80,6 +84,8 @@ pub enum Purpose {
 
 /// A message to a shard.
 pub enum ToShard {
+    /// Use these settings from now on.
+    Settings(Arc<Settings>),
     /// Deliver to the members here.
     Broadcast(Arc<Broadcast>),
     /// The reply to a recovery request.
@@ -315,6 +321,7 @@ impl ToShard {
         !matches!(
             self,
             Self::Broadcast(_)
+                | Self::Settings(_)
                 | Self::Recovered(_)
                 | Self::Present(_)
                 | Self::Authorized(_)

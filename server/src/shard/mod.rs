@@ -69,6 +69,7 @@ use crate::client::Client;
 use crate::close_reason::CloseReason;
 use crate::fair_queue::FairQueue;
 use crate::fair_shares::FairShares;
+use crate::histogram::ShardTimes;
 use crate::hub::Hub;
 use crate::metrics::Metrics;
 use crate::namespace::Namespaces;
@@ -173,6 +174,7 @@ struct Shard {
     engines: Arc<Engines>,
     settings: Settings,
     metrics: Arc<Metrics>,
+    times: Arc<ShardTimes>,
     /// When the shard started: its clock's zero.
     started: Instant,
     /// Now, read once per turn. Milliseconds since `started`.
@@ -253,6 +255,7 @@ pub fn start(
             engines: Arc::clone(engines),
             settings: settings.clone(),
             metrics: Arc::clone(metrics),
+            times: metrics.add_shard(),
             started: Instant::now(),
             now: 0,
             generation: 0,
@@ -428,7 +431,16 @@ impl Shard {
             ToShard::Stream(request) => self.on_stream_request(request),
             ToShard::Drain { spread } => self.drain(spread),
             ToShard::Stop => self.stop(),
+            ToShard::Settings(settings) => self.set_settings(&settings),
         }
+    }
+
+    /// Uses these settings from now on. What clients hold already stays theirs.
+    fn set_settings(&mut self, settings: &Settings) {
+        let shards = self.buffer_scan.shards();
+        self.memberships.set_max(settings.max_memberships.div_ceil(shards));
+        self.roomless_limits = settings.roomless_limits(shards);
+        self.settings = settings.clone();
     }
 
     /// Spreads the closing of all connections over `spread`.

@@ -10,6 +10,7 @@ use crate::protocol::Millis;
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 use std::collections::VecDeque;
+use std::time::Instant;
 
 /// Joins that may wait for an engine or an authorizer, per shard.
 const MAX_PENDING_JOINS: u32 = 65_536;
@@ -43,6 +44,7 @@ struct Join {
     namespace: u16,
     /// Whether its recovery is with an engine.
     is_requested: bool,
+    since: Instant,
 }
 
 #[derive(Debug, Default)]
@@ -67,7 +69,11 @@ impl PendingJoins {
         {
             return false;
         }
-        if self.all.insert(join_id, Join { client, namespace, is_requested: false }).is_none() {
+        if self
+            .all
+            .insert(join_id, Join { client, namespace, is_requested: false, since: Instant::now() })
+            .is_none()
+        {
             self.by_client.entry(client).or_default().joins += 1;
             self.by_namespace.insert(namespace, of_namespace + 1);
         }
@@ -91,7 +97,7 @@ impl PendingJoins {
 
     /// Removes a join whose reply is here. Returns a recovery that may be requested now.
     pub(super) fn remove(&mut self, join_id: u32, now: Millis) -> Option<RecoveryRequest> {
-        let Join { client, namespace, is_requested } = self.all.remove(&join_id)?;
+        let Join { client, namespace, is_requested, .. } = self.all.remove(&join_id)?;
         if let Entry::Occupied(mut count) = self.by_namespace.entry(namespace) {
             *count.get_mut() -= 1;
             if *count.get() == 0 {
@@ -108,6 +114,11 @@ impl PendingJoins {
         }
         let (_, next) = next?;
         self.request(*next, now)
+    }
+
+    /// When a join began to wait.
+    pub(super) fn since(&self, join_id: u32) -> Option<Instant> {
+        self.all.get(&join_id).map(|join| join.since)
     }
 
     /// When [`PendingJoins::take_overdue`] may have something to return.
@@ -147,7 +158,6 @@ mod tests {
     use super::*;
     use crate::history::{ReplyTo, RequestId, Since};
     use std::net::IpAddr;
-    use std::time::Instant;
 
     fn client(number: u8) -> Client {
         Client::of(IpAddr::from([10, 0, 0, number]))

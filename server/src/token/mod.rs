@@ -24,6 +24,7 @@ pub use remote::RemoteKeys;
 
 use crate::identity::Identity;
 use crate::revocation::RevocationList;
+use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use claims::Claims;
@@ -98,6 +99,8 @@ pub struct TokenVerifier {
     /// The longest name of a room. Bytes.
     max_room_name: usize,
     settings: Settings,
+    /// The keys that verify them: those of the settings, until they are replaced.
+    keys: ArcSwap<Vec<TokenKey>>,
     /// What `jsonwebtoken` checks, for each algorithm that is allowed.
     validations: Vec<Validation>,
     /// The tokens that count no longer.
@@ -168,7 +171,13 @@ impl TokenVerifier {
         let validations = settings.algorithms.iter().map(|algorithm| settings.validation(*algorithm)).collect();
         let memory = settings.max_lifetime.saturating_add(settings.leeway.saturating_mul(2));
         let revocations = Arc::new(RevocationList::new(memory, settings.leeway));
-        Self { namespace: namespace.into(), max_room_name, settings, validations, revocations, remote: None }
+        let keys = ArcSwap::from_pointee(settings.keys.clone());
+        Self { namespace: namespace.into(), max_room_name, settings, keys, validations, revocations, remote: None }
+    }
+
+    /// Replaces the keys, for tokens that are verified from now on.
+    pub fn set_keys(&self, keys: Vec<TokenKey>) {
+        self.keys.store(Arc::new(keys));
     }
 
     /// The same with keys that are read while the server runs.
@@ -265,12 +274,14 @@ impl TokenVerifier {
             .find(|one| one.algorithms.contains(&algorithm))
             .ok_or(TokenError::AlgorithmNotAllowed)?;
         let mut result = Err(TokenError::BadSignature);
+        let own = self.keys.load();
         let remote = self.remote.as_ref().map(|remote| remote.get(Instant::now())).unwrap_or_default();
-        let selected = self.select_keys(&header, algorithm, now_ms, &remote).inspect_err(|error| {
-            if let (TokenError::UnknownKeyId | TokenError::MissingKeyId, Some(remote)) = (error, &self.remote) {
-                remote.report_unknown();
-            }
-        });
+        let selected =
+            self.select_keys(&header, algorithm, now_ms, own.iter().chain(remote.iter())).inspect_err(|error| {
+                if let (TokenError::UnknownKeyId | TokenError::MissingKeyId, Some(remote)) = (error, &self.remote) {
+                    remote.report_unknown();
+                }
+            });
         for key in selected? {
             match jsonwebtoken::decode::<Box<RawValue>>(token, &key.key, validation) {
                 Ok(data) => {
@@ -293,14 +304,13 @@ impl TokenVerifier {
 
     /// The keys that may have signed a token.
     fn select_keys<'a>(
-        &'a self,
+        &self,
         header: &Header,
         algorithm: Algorithm,
         now_ms: u64,
-        remote: &'a [TokenKey],
+        keys: impl Iterator<Item = &'a TokenKey>,
     ) -> Result<Vec<&'a TokenKey>, TokenError> {
         let id = key_id_of(header)?;
-        let keys = self.settings.keys.iter().chain(remote);
         let mut selected: Vec<&TokenKey> = keys.filter(|key| key.id.is_none() || key.id.as_deref() == id).collect();
         if selected.is_empty() {
             return Err(match id {

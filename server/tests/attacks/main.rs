@@ -9,6 +9,7 @@ mod support;
 #[path = "../hostile/process.rs"]
 mod process;
 
+mod advisories;
 mod application;
 mod attacker;
 mod bystander;

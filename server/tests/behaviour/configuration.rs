@@ -253,7 +253,7 @@ async fn dangerous_settings_are_reported() {
     }
     for (text, expected) in [
         ("port: 8080\nadmin: {port: 8080}\n", "c.yml:1:1: two listeners have port 8080 of 127.0.0.1; give each of"),
-        ("port: 81\nlisten: [{bind: 10.0.0.1, port: 81}]\n", "two listeners have port 81 of 0.0.0.0"),
+        ("port: 81\nlisten: [{bind: 10.0.0.1, port: 81}]\n", "two listeners have port 81 of ::"),
         ("ping: {interval: 0s}\n", "c.yml:1:18: ping.interval is 0; write a duration above 0"),
         ("limits: {write_timeout: 0}\n", "limits.write_timeout is 0"),
         ("limits: {connect_timeout: 9999999999d}\n", "limits.connect_timeout is not a valid duration"),

@@ -71,7 +71,7 @@ async fn servers_of_the_compose_example_are_one_behind_its_nginx() {
     let mut configuration = include_str!("../../../examples/compose/nodevent.yml").to_owned();
     for (of_containers, here) in [
         ("port: 8080\n", "port: 0\nbind: 127.0.0.1\n"),
-        ("bind: 0.0.0.0, port: 8081", "port: 0"),
+        ("bind: 0.0.0.0, port: 8081, key: \"${NODEVENT_ADMIN_KEY}\"", "port: 0"),
         ("172.16.0.0/12", "127.0.0.1"),
         ("redis://redis:6379/0", &redis.url()),
         ("${NODEVENT_SECRET}", secret),

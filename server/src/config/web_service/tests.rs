@@ -90,10 +90,7 @@ fn documented_files_are_read_as_they_are() {
     // W-05, W-38, W-39, W-41, W-42
     let outcome = Old::documented().read();
     let config = outcome.config();
-    assert_eq!(
-        config.listen.iter().map(|one| (one.host.as_str(), one.port)).collect::<Vec<_>>(),
-        [("0.0.0.0", 80)]
-    );
+    assert_eq!(config.listen.iter().map(|one| (one.host.as_str(), one.port)).collect::<Vec<_>>(), [("::", 80)]);
     assert_eq!(config.limits.ping_timeout, Duration::from_secs(60));
     assert!(!config.publish_locally);
     let [site] = config.namespaces.as_slice() else { panic!("one namespace") };

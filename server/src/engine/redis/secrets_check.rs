@@ -28,8 +28,12 @@ pub(super) fn fingerprints(secrets: &[Secret]) -> String {
 }
 
 /// Checks after the first connect, and then regularly.
-pub(super) async fn run(shared: Arc<Shared>, own: String) {
+///
+/// `configured` are the fingerprints of the configuration at start, for namespaces without room keys.
+pub(super) async fn run(shared: Arc<Shared>, configured: String) {
     loop {
+        // A reload may have changed the secrets.
+        let own = shared.fanout.secrets().map_or_else(|| configured.clone(), |secrets| fingerprints(&secrets));
         client::wait_connected(&shared.publisher).await;
         match check(&shared, &own).await {
             Ok(true) => {}

@@ -272,7 +272,7 @@ async fn post(
         abort.request = aborted(Some(CloseReason::Malformed));
         return Ok(closed(http, CloseReason::Malformed));
     }
-    let max_bytes = http.settings.max_message_size;
+    let max_bytes = http.settings().max_message_size;
     let body = match body::read(http, body, max_bytes, PeerAddr::of(&request.extensions)).await {
         Ok(body) => body,
         Err(BodyError::TooLarge) => {
