@@ -3,7 +3,8 @@
 # Writes the Makefile that builds the extension and the server with cargo. RubyGems runs it when it installs the gem,
 # `rake compile` runs it in a checkout. It requires no other gem.
 #
-# NODEVENT_PROFILE: the cargo profile; `dev` in a checkout, `release` in an installed gem.
+# NODEVENT_PROFILE: the cargo profile; `dev` in a clone, whose `.git` is a folder, and `release` in a submodule of an
+# application, in a copy without Git, and in an installed gem.
 # NODEVENT_TARGET_DIR: the folder that cargo builds in, kept for the next build.
 
 require "rbconfig"
@@ -26,7 +27,7 @@ unless found && Gem::Version.new(found) >= Gem::Version.new(MINIMUM)
         "https://rustup.rs and retry."
 end
 
-profile = ENV.fetch("NODEVENT_PROFILE", CHECKOUT ? "dev" : "release")
+profile = ENV.fetch("NODEVENT_PROFILE", File.directory?(File.join(ROOT, ".git")) ? "dev" : "release")
 # A checkout uses the workspace's target folder; installing a gem deletes its own afterwards.
 kept = ENV.fetch("NODEVENT_TARGET_DIR", CHECKOUT ? File.join(ROOT, "target") : nil)
 target = kept || File.join(Dir.pwd, "target")
@@ -41,6 +42,19 @@ on_path = ENV.fetch("PATH", "").split(File::PATH_SEPARATOR).map { |folder| File.
 default = on_path && File.realpath(on_path) == File.realpath(RbConfig.ruby)
 ruby = default ? nil : "RUBY=#{RbConfig.ruby.shellescape} "
 
+# The name of the packages with libclang, which bindgen loads, in the distribution of this machine.
+release = File.exist?("/etc/os-release") ? File.read("/etc/os-release") : ""
+id = release[/^ID="?(\w+)/, 1]
+llvm = { "debian12" => 14, "debian13" => 19 }["#{id}#{release[/^VERSION_ID="?(\d+)/, 1]}"]
+clang = llvm ? "libclang1-#{llvm} libclang-common-#{llvm}-dev" : "libclang-dev"
+packages = case id
+           when "debian", "ubuntu" then "apt-get install build-essential ruby-dev #{clang}"
+           when "fedora", "rhel", "rocky", "almalinux" then "dnf install gcc make ruby-devel clang-libs"
+           when "alpine" then "apk add build-base ruby-dev clang-libclang"
+           when "arch" then "pacman -S base-devel ruby clang"
+           else "libclang-dev, or what your system calls it"
+           end
+
 File.write("Makefile", <<~MAKEFILE)
   # Written by extconf.rb; see there.
   CARGO = #{CARGO.shellescape}
@@ -50,7 +64,7 @@ File.write("Makefile", <<~MAKEFILE)
   target_prefix = /nodevent
   PLACE = $(DESTDIR)$(sitearchdir)$(target_prefix)
   HELP = (echo 'nodevent: the build failed. It requires a C compiler, the Ruby headers and libclang;' \\
-    'on Debian: apt-get install build-essential ruby-dev libclang1-14 libclang-common-14-dev' >&2; exit 1)
+    'on this machine: #{packages}' >&2; exit 1)
 
   all: extension server
 

@@ -58,12 +58,15 @@ module NoDevent
     # What one call of the macro publishes.
     # @api private
     class Broadcast
-      def initialize(refreshes:, except:, to: nil, inserts_by: :append, target: nil, partial: nil, locals: {})
-        @to = to
-        @inserts_by = inserts_by
-        @target = target
-        @partial = partial
-        @locals = locals
+      DEFAULTS = { to: nil, inserts_by: :append, target: nil, partial: nil, locals: {} }.freeze
+
+      private_constant :DEFAULTS
+
+      def initialize(refreshes:, except:, **settings)
+        unknown = settings.keys - DEFAULTS.keys
+        raise ArgumentError, "unknown keyword: #{Text.value(unknown.first)}" if unknown.any?
+
+        @to, @inserts_by, @target, @partial, @locals = DEFAULTS.merge(settings).values
         @refreshes = refreshes
         @options = except ? { except: except }.freeze : {}.freeze
       end

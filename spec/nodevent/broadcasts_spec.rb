@@ -47,7 +47,7 @@ RSpec.describe NoDevent::Broadcasts do
     expect(ids.first[1]).to eq(ids.first[2])
   end
 
-  it "emits nothing that is rolled back or silenced, and renders nothing for nobody" do
+  it "emits nothing that is rolled back or silenced, and renders nothing without a stream" do
     out = published("broadcasts_nodevent to: -> { nil }, partial: 'missing'\nbroadcasts_nodevent to: 'all'", <<~RUBY)
       SomeModel.transaction { SomeModel.create!; raise ActiveRecord::Rollback }
       NoDevent.silence { SomeModel.create! }

@@ -58,12 +58,12 @@ module Nodevent
 
       # The elements define themselves. Stimulus finds its controller by the name of the file.
       def add_imports
-        modules = MODULES.keys - ["nodevent/stimulus"]
+        imports = (MODULES.keys - ["nodevent/stimulus"]).map { |name| %(import "#{name}") }
         if File.exist?(path(ENTRY))
-          missing = modules.reject { |name| read(ENTRY).match?(/^\s*import\s+["']#{name}["']/) }
-          missing.empty? ? say_status(:identical, ENTRY, :blue) : append(ENTRY, missing.map { |name| %(import "#{name}"\n) }.join)
+          missing = imports.reject { |line| read(ENTRY).tr("'", '"').include?(line) }
+          missing.empty? ? say_status(:identical, ENTRY, :blue) : append(ENTRY, "#{missing.join("\n")}\n")
         else
-          by_hand("there is no #{ENTRY}; write #{modules.map { |name| %(import "#{name}") }.join(' and ')} in your script")
+          by_hand("there is no #{ENTRY}; write #{imports.join(' and ')} in your script")
         end
         return unless File.directory?(path(CONTROLLERS))
 
@@ -84,7 +84,8 @@ module Nodevent
       # Later runs renew the copies.
       def copy_elements
         ELEMENTS.each do |name|
-          create_file "public/#{name}.js", File.binread(File.join(NoDevent::ClientFiles::ASSETS, "#{name}.js")), force: true
+          script = File.binread(File.join(NoDevent::ClientFiles::ASSETS, "#{name}.js"))
+          create_file "public/#{name}.js", script, force: true
         end
       end
 
