@@ -15,19 +15,20 @@ module NoDevent
     # inserted, a changed one replaced, a destroyed one removed; by the record's partial, whose element has the id
     # `dom_id(record)`. Includes {Base}.
     #
-    # @param to [Symbol, Proc, String, nil] the stream: a method's name, a block that takes the record, or a text. Of
-    #   what they return, an Array names one stream, as the arguments of `nodevent_stream_from` do; for `nil` nothing is
-    #   published. By default every change goes to the stream of the class, and `update` and `destroy` also to that of
-    #   the record
     # @param on [Array<Symbol>] one or more of `:create`, `:update`, `:destroy`
-    # @param inserts_by [Symbol] `:append`, `:prepend`, `:before` or `:after`
-    # @param target [String, Proc, nil] the DOM id of the element that contains the records, by default the plural of
-    #   the model's name: `"comments"`
-    # @param partial [String, nil] by default that of the record: `"comments/comment"`
-    # @param locals [Hash, Proc] more local variables of the partial
     # @param refreshes [Boolean] whether pages load and morph themselves instead
     # @param except [:page, nil] `:page`: the page that made the request does not receive the stream. The default with
     #   `refreshes: true`
+    # @param options [Hash] the options below
+    # @option options [Symbol, Proc, String, nil] :to the stream: a method's name, a block that takes the record, or a
+    #   text. Of what they return, an Array names one stream, as the arguments of `nodevent_stream_from` do; for `nil`
+    #   nothing is published. By default every change goes to the stream of the class, and `update` and `destroy` also
+    #   to that of the record
+    # @option options [Symbol] :inserts_by `:append`, `:prepend`, `:before` or `:after`
+    # @option options [String, Proc, nil] :target the DOM id of the element that contains the records, by default the
+    #   plural of the model's name: `"comments"`
+    # @option options [String, nil] :partial by default that of the record: `"comments/comment"`
+    # @option options [Hash, Proc] :locals more local variables of the partial
     # @return [void]
     # @raise [ArgumentError] for other values, or if the class has no `after_commit`
     # @example
