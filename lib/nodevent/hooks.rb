@@ -98,7 +98,7 @@ module NoDevent
       def read(env)
         raise Rejected.new(405, "the method is not POST") unless env["REQUEST_METHOD"] == "POST"
 
-        body = env["rack.input"]&.read(MAX_BODY + 1).to_s
+        body = RackInput.read(env, MAX_BODY + 1)
         raise Rejected.new(413, "the request is too large") if body.bytesize > MAX_BODY
 
         signer = signer(env["HTTP_X_NODEVENT_SIGNATURE"].to_s, body)

@@ -3,7 +3,9 @@
 module NoDevent
   # Blocks in which nothing is emitted, for imports, seeds and repairs. Silence belongs to one fiber.
   module Silence
-    STATE = FiberLocal.new(:nodevent_silence)
+    # The fiber-local variable that is set in such a block.
+    NAME = :nodevent_silence
+    STATE = FiberLocal.new(NAME)
 
     private_constant :STATE
 

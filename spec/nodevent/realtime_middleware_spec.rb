@@ -3,6 +3,12 @@
 require "digest"
 require "rack"
 require "rack/mock"
+# Rack 3 has sessions in another gem.
+begin
+  require "rack/session"
+rescue LoadError
+  require "rack/session/cookie"
+end
 require "zlib"
 
 # What the middleware changes in responses, and what it does not.
@@ -28,7 +34,10 @@ RSpec.describe NoDevent::Realtime do
     end
     cookies = @jar.map { |pair| pair.join("=") }.join("; ")
     response = Rack::MockRequest.new(stack).request(options.delete(:method) || "GET", path, { "HTTP_COOKIE" => cookies }.merge(options))
-    response.headers["Set-Cookie"].to_s.each_line do |line|
+    # Rack 3 has several as an Array.
+    cookies = Array(response.headers["Set-Cookie"]).join("\n")
+    response.headers["Set-Cookie"] = cookies unless cookies.empty?
+    cookies.each_line do |line|
       name, value = line[/\A[^;]+/].split("=", 2)
       line.include?("max-age=0") ? @jar.delete(name) : @jar[name] = value
     end

@@ -19,7 +19,7 @@ RSpec.describe "Pages of visitors in Rails" do
       cookies = JAR.map { |pair| pair.join("=") }.join("; ")
       options = { method: method, "HTTP_COOKIE" => cookies, "REQUEST_URI" => path, "HTTP_HOST" => "localhost" }.merge(env.transform_keys { |key| %i[params input].include?(key) ? key : key.to_s })
       status, headers, body = App.call(Rack::MockRequest.env_for(path, options))
-      headers["Set-Cookie"].to_s.each_line { |line| JAR.store(*line[/\A[^;]+/].split("=", 2)) }
+      Array(headers["Set-Cookie"]).join("\n").each_line { |line| JAR.store(*line[/\A[^;]+/].split("=", 2)) }
       text = +""
       body.each { |part| text << part }
       body.close if body.respond_to?(:close)

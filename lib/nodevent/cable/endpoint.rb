@@ -55,7 +55,7 @@ module NoDevent
       end
 
       def body(env)
-        env["rack.input"]&.read.to_s
+        RackInput.read(env)
       end
 
       def run(env, request)

@@ -51,7 +51,7 @@ module NoDevent
         private
 
         def read(env)
-          body = JSON.parse(env["rack.input"]&.read.to_s)
+          body = JSON.parse(RackInput.read(env))
           body.is_a?(Hash) ? body : {}
         rescue JSON::ParserError
           {}

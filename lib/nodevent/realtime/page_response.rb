@@ -75,18 +75,25 @@ module NoDevent
 
       # @return [Array<String>, nil] the texts of a complete body; nil if it may be streamed
       def parts_of(body)
-        return if body.respond_to?(:to_path) || header("transfer-encoding")
+        return if body.respond_to?(:to_path) || header("transfer-encoding") || rails_stream?(body)
 
         parts = body.to_ary if body.respond_to?(:to_ary)
         parts || (parts_of_rails(body) if @env.key?("action_controller.instance"))
       end
 
+      # Since Rails 7.1, `self.response_body = enumerator` has a `to_ary`, which returns no Array.
+      def rails_stream?(body)
+        return false if body.is_a?(Array)
+
+        stream = @env["action_controller.instance"]&.response&.stream or return false
+        stream.instance_of?(ActionDispatch::Response::Buffer) && !stream.instance_variable_get(:@buf).is_a?(Array)
+      end
+
       # Before Rails 7.1, a complete body of a controller does not say that it is one. {ActionController::Live} has a
-      # stream of its own class, and `self.response_body = enumerator` a buffer that is not an Array.
+      # stream of its own class.
       def parts_of_rails(body)
         stream = @env["action_controller.instance"]&.response&.stream
         return unless body.respond_to?(:body) && stream.instance_of?(ActionDispatch::Response::Buffer)
-        return unless stream.instance_variable_get(:@buf).is_a?(Array)
 
         [].tap { |parts| body.each { |part| parts << part } }
       end

@@ -101,7 +101,7 @@ module NoDevent
         # @return [String, nil] the body, which the application can read again; nil if it is too large
         def body_of(env)
           input = env["rack.input"] or return ""
-          body = input.read(MAX_BODY + 1).to_s
+          body = RackInput.read(env, MAX_BODY + 1)
           input.respond_to?(:rewind) ? input.rewind : env["rack.input"] = StringIO.new(body)
           body if body.bytesize <= MAX_BODY
         end
