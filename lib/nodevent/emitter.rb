@@ -56,9 +56,9 @@ module NoDevent
       #   printable ASCII characters
       # @option options [:page, String, ActionDispatch::Request, Rack::Request] :except a page that does not receive the
       #   event: `:page` is the one that made the current request; see {Page}
-      # @option options [Boolean] :after_commit wait for the commit of the transactions of Active Record that are open in
-      #   this thread, in all databases. If one is rolled back, nothing is emitted. The message is converted to JSON at
-      #   once. Without an open transaction, the event is emitted at once. By default `NoDevent.after_commit`
+      # @option options [Boolean] :after_commit wait for the commit of the transactions of Active Record that are open
+      #   in this thread, in all databases. If one is rolled back, nothing is emitted. The message is converted to JSON
+      #   at once. Without an open transaction, the event is emitted at once. By default `NoDevent.after_commit`
       # @return [true, false, nil, Integer, String, :after_commit] `:after_commit`: it waits for a commit; `true`:
       #   queued; `false`: not queued, because the queue is full or a custom publisher failed; `nil`: silenced by
       #   {NoDevent.silence}. With `wait: true`, the engine's result: the number of subscribed servers from Redis; the

@@ -13,7 +13,7 @@ RSpec.describe "rails generate nodevent:cable" do
 
   def skipped
     %w[javascript bundle git spring listen bootsnap sprockets test system-test action-mailer action-mailbox action-text
-       active-storage webpack-install turbolinks].map { |part| "--skip-#{part}" }
+       active-storage asset-pipeline webpack-install turbolinks].map { |part| "--skip-#{part}" }
   end
 
   def run(*command, env: {})

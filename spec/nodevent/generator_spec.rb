@@ -14,7 +14,7 @@ RSpec.describe "rails generate nodevent:install" do
   # The parts of Rails that require a network or another program.
   def skipped
     %w[javascript bundle git spring listen bootsnap sprockets test system-test action-cable action-mailer action-mailbox
-       action-text active-storage webpack-install turbolinks].map { |part| "--skip-#{part}" }
+       action-text active-storage asset-pipeline webpack-install turbolinks].map { |part| "--skip-#{part}" }
   end
 
   def run(*command, env: {})

@@ -201,7 +201,8 @@ RSpec.describe NoDevent::Realtime do
       expect(visit(&page([html])).headers["Set-Cookie"]).to include("nodevent_page=1.#{key}.")
     end
     secure = visit("https://example.org/", &page([html])).headers["Set-Cookie"]
-    expect(secure).to be_nil
+    # The session of Rack 3 renews its own cookie.
+    expect(secure.to_s).not_to include("nodevent_page")
     @jar.delete("nodevent_page")
     expect(visit("https://example.org/", &page([html])).headers["Set-Cookie"]).to match(/nodevent_page=.*; secure/i)
   end

@@ -118,8 +118,11 @@ module NoDevent
         key && @headers[key]
       end
 
+      # By its name in this version of Rack: with Rack 3, middleware looks for names in lower case only, and would add its
+      # own.
       def set_header(name, value)
-        @headers[name_of(name) || name] = value
+        delete_header(name)
+        @headers[name] = value
       end
 
       def delete_header(name)
