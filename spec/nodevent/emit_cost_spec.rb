@@ -137,7 +137,7 @@ RSpec.describe "The cost and the text of emit" do
     expect(lines[0]).not_to eq(lines[2])
   end
 
-  it "nests as deep as to_json, whoever publishes" do
+  it "nests as deep as to_json with each publisher" do
     nested = ->(depth) { (1..depth).reduce(0) { |inner, _| [inner] } }
     NoDevent::Emitter.config = { redis: { port: RedisServer.shared.port } }
     NoDevent::Emitter.emit("r", "e", nested.call(99), wait: true)

@@ -1,6 +1,6 @@
 //! The text of a publication to one room, around the JSON of its message.
 //!
-//! Writes only names whose JSON is the name in quotes, whoever writes it: Ruby's json, Active Support, or another
+//! Writes only names whose JSON is the name in quotes, for all encoders: Ruby's json, Active Support, or another
 //! encoder. Other names are written by Ruby. It does not know Ruby.
 
 use serde::de::IgnoredAny;
