@@ -44,7 +44,8 @@ module Nodevent
 
       def pipeline?
         application = ::Rails.application if defined?(::Rails) && ::Rails.respond_to?(:application)
-        File.exist?(path(SPROCKETS)) || (application ? application.config.respond_to?(:assets) : false)
+        # The file may be there although Sprockets is not loaded.
+        application ? application.config.respond_to?(:assets) : File.exist?(path(SPROCKETS))
       end
 
       def add_pins
