@@ -821,6 +821,41 @@ async fn two_servers_that_tap_the_stock_adapter_publish_each_message_once() {
     }
 }
 
+/// A server that subscribes while another one is behind publishes nothing before the other one has published what was before.
+#[tokio::test]
+async fn a_new_tap_publishes_no_message_before_those_of_a_server_that_is_behind() {
+    let redis = RedisServer::start().await;
+    // The server that is behind is the test: it has counted before, and publishes later.
+    let mut behind = redis.subscribe_to_pattern("app_test:*").await;
+    let engine = format!(", redis: \"{}\", history: {{size: 100, rooms: {{live*: off}}}}", redis.url());
+    let server = start(&cable(&engine, ", tap: {channel_prefix: app_test}")).await;
+    let mut rails = Cable::rails(&server).await;
+    for stream in ["posts", "live"] {
+        rails.subscribe(&turbo(stream)).await;
+    }
+    let marker = behind.next_on("app_test:nodevent/marker").await;
+    let number = u128::from_str_radix(&marker[..32], 16).unwrap();
+    broadcast(&redis, "posts", "second").await;
+    // What has no history has no order between servers, and waits for none.
+    broadcast(&redis, "live", "live").await;
+    assert_eq!(rails.next().await, message(&turbo("live"), "live"));
+    server.emit("/cable", "posts", "broadcast", "first").await;
+    let key = [Secret::new(STREAM_KEY).unwrap()];
+    let report = nodevent_protocol::action_cable::marker::reached(number, "app_test", &key);
+    redis.publish("app_test:nodevent/marker", report).await;
+    for expected in ["first", "second"] {
+        assert_eq!(rails.next().await, message(&turbo("posts"), expected));
+    }
+    broadcast(&redis, "posts", "third").await;
+    assert_eq!(rails.next().await, message(&turbo("posts"), "third"));
+    // To a marker of another server it responds with a report, as soon as all before is published.
+    let other = self::marker(7);
+    redis.publish("app_test:nodevent/marker", &other).await;
+    let report = nodevent_protocol::action_cable::marker::reached(7, "app_test", &key);
+    while behind.next_on("app_test:nodevent/marker").await != report {}
+    rails.receives_nothing_else().await;
+}
+
 /// A reader of Server-Sent Events.
 struct Events(Box<dyn Io>, String);
 

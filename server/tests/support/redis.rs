@@ -143,6 +143,18 @@ impl RedisServer {
         .await;
     }
 
+    /// Subscribes to the channels that match a pattern.
+    pub async fn subscribe_to_pattern(&self, pattern: &str) -> Subscription {
+        let mut link = BufReader::new(TcpStream::connect(("127.0.0.1", self.port)).await.expect("Redis listens"));
+        link.get_mut().write_all(&command(&[b"PSUBSCRIBE", pattern.as_bytes()])).await.expect("Redis reads");
+        let mut subscription = Subscription(link);
+        // The reply is *3, psubscribe, the pattern, :1.
+        for _ in 0..6 {
+            subscription.line().await;
+        }
+        subscription
+    }
+
     async fn is_up(&self) -> bool {
         matches!(self.query(&[command(&[b"PING"])]).await, Ok(lines) if lines[0] == "+PONG")
     }
@@ -169,6 +181,31 @@ impl RedisServer {
             replies.push(line.trim_end().to_owned());
         }
         Ok(replies)
+    }
+}
+
+/// A connection that receives what is published to the channels of a pattern.
+pub struct Subscription(BufReader<TcpStream>);
+
+impl Subscription {
+    /// The text of the next message in a channel.
+    pub async fn next_on(&mut self, channel: &str) -> String {
+        loop {
+            // The message is *4, and four texts with their lengths: pmessage, the pattern, the channel, the text.
+            let mut lines = Vec::with_capacity(9);
+            while lines.len() < 9 {
+                lines.push(self.line().await);
+            }
+            if lines[6] == channel {
+                return lines.remove(8);
+            }
+        }
+    }
+
+    async fn line(&mut self) -> String {
+        let mut line = String::new();
+        in_time("a message of Redis", self.0.read_line(&mut line)).await.expect("Redis is up");
+        line.trim_end().to_owned()
     }
 }
 

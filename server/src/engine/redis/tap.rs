@@ -6,6 +6,9 @@
 //! connection, or when it was behind. Before the next marker arrives it does not know the id of a message, and leaves it to
 //! the others.
 //!
+//! A message before the marker from which a server counts is published by the servers that counted before. So the server holds
+//! what follows until one of them reports that it has *reached* the marker (`sources/action_cable.rs`).
+//!
 //! Other programs may publish in the channels too. So a marker is signed ([`marker`]), one that was seen before is ignored,
 //! and the id of a message has a hash of it: no marker makes a message the repetition of a different one.
 //!
@@ -26,6 +29,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc;
 
 /// Interval at which it is checked whether Redis is available, and whether a marker has arrived.
 const CHECK_INTERVAL: Duration = Duration::from_millis(500);
@@ -33,8 +37,35 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 const MARKERS: &str = "nodevent/marker";
 /// Markers that are remembered. Servers publish one when they connect.
 const MAX_SEEN: usize = 16_384;
+/// Reports that wait to be sent. There is at most one for a marker.
+const MAX_REPORTS: usize = 64;
 /// Bytes of the hash in an id.
 const HASH_BYTES: usize = 16;
+
+/// What has arrived, in its order.
+#[derive(Debug)]
+pub enum Tapped {
+    /// A message with its id.
+    Message(TappedMessage),
+    /// The messages that follow are counted from a marker.
+    Marker {
+        /// That of the marker.
+        number: u128,
+        /// Whether this server has also counted the messages before.
+        was_counting: bool,
+    },
+    /// Another server has published the messages before a marker, or there is no other server.
+    Reached(u128),
+}
+
+/// Both ends of what connects a tap with its publisher.
+#[derive(Debug)]
+pub struct TapConnection {
+    /// What the tap has received.
+    pub arrived: Receiver<Tapped>,
+    /// Where to send the markers before which everything is published.
+    pub reached: mpsc::Sender<u128>,
+}
 
 /// A message in one of the channels.
 #[derive(Debug)]
@@ -80,14 +111,11 @@ struct Place {
 ///
 /// # Errors
 /// Returns a message if the settings of Redis cannot be used.
-pub fn listen(
-    redis: &RedisConfig,
-    settings: TapSettings,
-    metrics: Arc<Metrics>,
-) -> Result<Receiver<TappedMessage>, String> {
+pub fn listen(redis: &RedisConfig, settings: TapSettings, metrics: Arc<Metrics>) -> Result<TapConnection, String> {
     let subscriber = client::builder(redis)?.build_subscriber_client().map_err(|error| error.to_string())?;
     let publisher = client::builder(redis)?.build().map_err(|error| error.to_string())?;
-    let (sender, receiver) = waiting::channel();
+    let (sender, arrived) = waiting::channel();
+    let (reached, reports) = mpsc::channel(MAX_REPORTS);
     let address = redis.to_string();
     let supervisors = [
         tokio::spawn(client::supervise_client(subscriber.clone(), address.clone())),
@@ -96,12 +124,12 @@ pub fn listen(
     let prefix = format!("{}:", settings.channel_prefix);
     let tap = Tap { subscriber, publisher, prefix, settings, address, metrics };
     tokio::spawn(async move {
-        tap.run(&sender).await;
+        tap.run(&sender, reports).await;
         supervisors.iter().for_each(tokio::task::JoinHandle::abort);
         let _ = tap.subscriber.quit().await;
         let _ = tap.publisher.quit().await;
     });
-    Ok(receiver)
+    Ok(TapConnection { arrived, reached })
 }
 
 struct Tap {
@@ -114,22 +142,29 @@ struct Tap {
     metrics: Arc<Metrics>,
 }
 
-// === impl TappedMessage ===
+// === impl Tapped ===
 
-impl Message for TappedMessage {
+impl Message for Tapped {
     fn channel(&self) -> &str {
-        &self.stream
+        match self {
+            Self::Message(message) => &message.stream,
+            // Streams have names.
+            Self::Marker { .. } | Self::Reached(_) => "",
+        }
     }
 
     fn size(&self) -> usize {
-        2 * self.stream.len() + self.bytes.len() + self.id.len()
+        match self {
+            Self::Message(TappedMessage { stream, bytes, id }) => 2 * stream.len() + bytes.len() + id.len(),
+            Self::Marker { .. } | Self::Reached(_) => 0,
+        }
     }
 }
 
 // === impl Tap ===
 
 impl Tap {
-    async fn run(&self, sender: &Sender<TappedMessage>) {
+    async fn run(&self, sender: &Sender<Tapped>, mut reports: mpsc::Receiver<u128>) {
         let mut connected = self.subscriber.reconnect_rx();
         let mut messages = self.subscriber.message_rx();
         let mut checks = tokio::time::interval(CHECK_INTERVAL);
@@ -141,7 +176,7 @@ impl Tap {
                 connection = connected.recv() => match connection {
                     Ok(_) | Err(RecvError::Lagged(_)) => {
                         sequence.lost();
-                        is_subscribed = self.subscribe().await;
+                        is_subscribed = self.subscribe(sender).await;
                         if is_subscribed && !std::mem::replace(&mut is_available, true) {
                             tracing::info!(redis = address, "Redis is available again for Action Cable");
                         }
@@ -153,9 +188,9 @@ impl Tap {
                         let Some(stream) = message.channel.strip_prefix(&*self.prefix) else { continue };
                         let bytes = message.value.as_bytes().unwrap_or_default();
                         if stream == MARKERS {
-                            let number = marker::verify(bytes, &self.settings.channel_prefix, &self.settings.keys);
-                            let is_new = number.is_some_and(|number| sequence.on_marker(number));
-                            ignored_markers += u64::from(!is_new);
+                            let tapped = self.read_marker(bytes, &mut sequence);
+                            ignored_markers += u64::from(tapped.is_none());
+                            tapped.into_iter().for_each(|tapped| sender.send(tapped));
                             continue;
                         }
                         // All servers count it, whatever its size.
@@ -167,16 +202,17 @@ impl Tap {
                             continue;
                         }
                         let (stream, bytes, id) = (stream.to_owned(), bytes.to_vec(), place.id(stream, bytes));
-                        sender.send(TappedMessage { stream, bytes, id });
+                        sender.send(Tapped::Message(TappedMessage { stream, bytes, id }));
                     }
                     Err(RecvError::Lagged(count)) => {
                         sequence.lost();
                         self.metrics.engine_lagged_messages.fetch_add(count, Relaxed);
                         tracing::warn!(redis = address, count, "messages of Action Cable were lost: the server was behind");
-                        self.publish_marker().await;
+                        self.publish_marker(sender).await;
                     }
                     Err(RecvError::Closed) => return,
                 },
+                Some(number) = reports.recv() => self.report(number).await,
                 _ = checks.tick() => {
                     // The first check is before the first connection.
                     let is_down = std::mem::replace(&mut was_checked, true) && !self.subscriber.is_connected();
@@ -184,7 +220,7 @@ impl Tap {
                         tracing::warn!(redis = address, "Redis is unavailable for Action Cable; reconnecting");
                     }
                     if is_subscribed && !is_down && !sequence.is_known() {
-                        self.publish_marker().await;
+                        self.publish_marker(sender).await;
                     }
                     let count = sender.take_dropped();
                     if count > 0 {
@@ -209,7 +245,7 @@ impl Tap {
     }
 
     /// Subscribes to all channels. Returns whether that succeeded.
-    async fn subscribe(&self) -> bool {
+    async fn subscribe(&self, sender: &Sender<Tapped>) -> bool {
         let pattern = format!("{}*", escaped(&self.prefix));
         if let Err(error) = self.subscriber.psubscribe(pattern).await {
             tracing::warn!(
@@ -220,20 +256,46 @@ impl Tap {
             client::force_reconnect(&self.subscriber).await;
             return false;
         }
-        self.publish_marker().await;
+        self.publish_marker(sender).await;
         true
     }
 
+    /// Reads what was published in the stream of markers. `None`: it is ignored.
+    fn read_marker(&self, bytes: &[u8], sequence: &mut Sequence) -> Option<Tapped> {
+        let TapSettings { channel_prefix, keys, .. } = &self.settings;
+        if let Some(number) = marker::verify(bytes, channel_prefix, keys) {
+            let was_counting = sequence.is_known();
+            return sequence.on_marker(number).then_some(Tapped::Marker { number, was_counting });
+        }
+        marker::verify_reached(bytes, channel_prefix, keys).map(Tapped::Reached)
+    }
+
     /// Publishes a marker, which this server receives too. If that fails, the next check repeats it.
-    async fn publish_marker(&self) {
+    async fn publish_marker(&self, sender: &Sender<Tapped>) {
+        let number = rand::random();
+        let marker = marker::marker(number, &self.settings.channel_prefix, &self.settings.keys);
+        // Without another receiver no server has counted before.
+        if self.publish(marker).await.is_some_and(|receivers| receivers <= 1) {
+            sender.send(Tapped::Reached(number));
+        }
+    }
+
+    /// Reports that this server has published everything before a marker.
+    async fn report(&self, number: u128) {
+        self.publish(marker::reached(number, &self.settings.channel_prefix, &self.settings.keys)).await;
+    }
+
+    /// Publishes in the stream of markers. Returns the number of receivers.
+    async fn publish(&self, text: String) -> Option<i64> {
         let channel = format!("{}{MARKERS}", self.prefix);
-        let marker = marker::marker(rand::random(), &self.settings.channel_prefix, &self.settings.keys);
         if !self.publisher.is_connected() {
-            return;
+            return None;
         }
-        if let Err(error) = self.publisher.publish::<i64, _, _>(channel, marker).await {
+        let published = self.publisher.publish::<i64, _, _>(channel, text).await;
+        let log = |error: &fred::error::Error| {
             tracing::debug!(redis = &*self.address, error = error.details(), "could not publish a marker");
-        }
+        };
+        published.inspect_err(log).ok()
     }
 }
 
