@@ -56,6 +56,40 @@ async fn a_storm_of_refreshes_is_one_at_once_and_one_at_the_end_of_the_interval(
     }
 }
 
+/// Several processes publish changes, each followed by a refresh, to either of two servers.
+#[tokio::test]
+async fn refreshes_of_several_publishers_are_one_per_interval_and_the_last_follows_the_last_change() {
+    let redis = RedisServer::start().await;
+    let (engine, settings) = (format!(", redis: \"{}\"", redis.url()), ", refresh_interval: 2s");
+    let servers = [start(&engine, settings).await, start(&engine, settings).await];
+    let identifier = turbo("posts");
+    let mut viewers = Vec::new();
+    for server in &servers {
+        let mut viewer = Cable::rails(server).await;
+        viewer.subscribe(&identifier).await;
+        viewers.push(viewer);
+    }
+    let publisher = async |number: u64| {
+        for change in 0..10 {
+            let server = &servers[((number + change) % 2) as usize];
+            publish(server, [format!("change {number} {change}"), refresh(None)]).await;
+        }
+    };
+    let began = std::time::Instant::now();
+    tokio::join!(publisher(0), publisher(1), publisher(2), publisher(3));
+    for viewer in &mut viewers {
+        let (mut changes, mut refreshes, mut is_fresh) = (0, 0, false);
+        while changes < 40 || !is_fresh {
+            let received = viewer.next().await;
+            is_fresh = received == message(&identifier, refresh(None));
+            if is_fresh { refreshes += 1 } else { changes += 1 }
+        }
+        assert_eq!(changes, 40);
+        let intervals = began.elapsed().as_secs() / 2 + 1;
+        assert!((1..=intervals + 1).contains(&refreshes), "{refreshes} refreshes in {intervals} intervals");
+    }
+}
+
 #[tokio::test]
 async fn a_merged_refresh_names_a_request_only_if_it_has_caused_all() {
     let server = start("", ", refresh_interval: 300ms").await;
