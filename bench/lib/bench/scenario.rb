@@ -39,7 +39,9 @@ module Bench
        new(name: "flood", title: "Flood: 1,000 connections in one room, 2,000 publications per second",
            columns: [*DELIVERY, :dialect_ratio, :memory_after]),
        new(name: "rooms", title: "Many rooms: 5,000 connections in 1,000 rooms, 2,000 publications per second",
-           columns: DELIVERY)]
+           columns: DELIVERY),
+       new(name: "many-rooms", title: "One room per connection: 1,000 rooms of one member, 20,000 publications per second",
+           columns: DELIVERY, only: OURS)]
     end
 
     # Scenarios without deliveries.

@@ -8,21 +8,23 @@ use crate::stamp::Stamp;
 use anyhow::{Context as _, bail};
 use hdrhistogram::Histogram;
 use memchr::memmem;
-use nodevent_protocol::history::{self, Keys};
+use nodevent_protocol::history::{self, Batch, Keys, Publish, Retention};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Time for the server to confirm the publications.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// The largest body of a request with many publications. Bytes.
 const BODY: usize = 900 * 1024;
-/// Default arguments of our script: entries, age of the log and of the position in milliseconds, and an epoch.
-const HISTORY_ARGUMENTS: [&str; 4] = ["100", "300000", "86400000", "00000000000bec40"];
+/// The epoch of new rooms.
+const EPOCH: u64 = 0x000b_ec40;
+/// Time for which a call of our script is remembered.
+const RETRY_WINDOW: Duration = Duration::from_secs(60);
 /// The highest recorded lateness: a minute. Nanoseconds.
 const MAX_LATENESS: u64 = 60_000_000_000;
 
@@ -45,7 +47,7 @@ enum Method {
     Redis { channel: String },
     /// `redis-rooms://address`: PUBLISH to a channel with the room's name.
     RedisRooms,
-    /// `redis-history://address/namespace`: through our script, as the gem does with history.
+    /// `redis-history://address/namespace`: through our script, as the gem does with history: what is due is in one call.
     RedisHistory { namespace: String },
     /// `lines://address`: one publication per line, without confirmation.
     Lines,
@@ -67,6 +69,9 @@ pub(crate) struct Publisher {
     stream: TcpStream,
     /// The SHA-1 name of our script in Redis.
     script: String,
+    /// Calls of it so far, and what makes them unique.
+    calls: u64,
+    nonce: u64,
     replies: Arc<Replies>,
     clock: Clock,
     size: usize,
@@ -132,6 +137,8 @@ impl Publisher {
             route: route.clone(),
             stream,
             script,
+            calls: 0,
+            nonce: SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos() as u64,
             replies,
             clock,
             size,
@@ -190,7 +197,7 @@ impl Publisher {
                 requests
             }
             _ => {
-                publications.iter().for_each(|(room, publication)| self.publish(&mut bytes, *room, publication));
+                self.publish_all(&mut bytes, &publications);
                 publications.len() as u64
             }
         };
@@ -209,12 +216,13 @@ impl Publisher {
                 continue;
             }
             bytes.clear();
+            let mut publications = Vec::new();
             while index < count && due(index) <= now {
                 self.lateness.saturating_record(now - due(index));
-                let (room, publication) = self.publication(due(index));
-                self.publish(&mut bytes, room, &publication);
+                publications.push(self.publication(due(index)));
                 index += 1;
             }
+            self.publish_all(&mut bytes, &publications);
             self.stream.write_all(&bytes).context("publishing failed")?;
         }
         Ok(count)
@@ -230,6 +238,41 @@ impl Publisher {
         (room, stamp.publication(target, &self.rooms[room], self.size))
     }
 
+    fn publish_all(&mut self, bytes: &mut Vec<u8>, publications: &[(usize, String)]) {
+        match self.route.method.clone() {
+            Method::RedisHistory { namespace } => self.publish_batches(bytes, &namespace, publications),
+            _ => publications.iter().for_each(|(room, publication)| self.publish(bytes, *room, publication)),
+        }
+    }
+
+    /// Publishes through our script, with as few calls as the gem.
+    fn publish_batches(&mut self, bytes: &mut Vec<u8>, namespace: &str, publications: &[(usize, String)]) {
+        let mut publications = publications.iter().peekable();
+        while let Some(first) = publications.next() {
+            let entry = |(room, text): &(usize, String)| (Keys::of(namespace, &self.rooms[*room]), text.clone());
+            let publish = |text| Publish {
+                channel: namespace,
+                text,
+                retention: Retention::default(),
+                fresh_epoch: EPOCH,
+                idempotency_ttl: RETRY_WINDOW,
+                sharded: false,
+            };
+            let (keys, text) = entry(first);
+            let mut batch = Batch::new(self.nonce, self.calls, &keys, &publish(&text));
+            while let Some(following) = publications.next_if(|(_, text)| !batch.is_full(text.len())) {
+                let (keys, text) = entry(following);
+                batch.add(&keys, &publish(&text));
+            }
+            self.calls += 1;
+            let (keys, args) = batch.into_call();
+            let count = keys.len().to_string();
+            let mut words = vec!["EVALSHA", &self.script, &count];
+            words.extend(keys.iter().chain(&args).map(String::as_str));
+            redis_command(bytes, &words);
+        }
+    }
+
     fn publish(&self, bytes: &mut Vec<u8>, room: usize, publication: &str) {
         let room = &self.rooms[room];
         let address = &self.route.address;
@@ -238,28 +281,7 @@ impl Publisher {
             Method::Nchan => post(bytes, address, &format!("/emit?room={room}"), publication),
             Method::Redis { channel } => redis_command(bytes, &["PUBLISH", channel, publication]),
             Method::RedisRooms => redis_command(bytes, &["PUBLISH", room, publication]),
-            Method::RedisHistory { namespace } => {
-                let keys = Keys::of(namespace, room);
-                let [most, age, position_age, epoch] = HISTORY_ARGUMENTS;
-                redis_command(
-                    bytes,
-                    &[
-                        "EVALSHA",
-                        &self.script,
-                        "2",
-                        &keys.position,
-                        &keys.log,
-                        namespace,
-                        publication,
-                        most,
-                        age,
-                        position_age,
-                        epoch,
-                        "PUBLISH",
-                        "0",
-                    ],
-                );
-            }
+            Method::RedisHistory { .. } => {}
             Method::Lines => {
                 bytes.extend_from_slice(publication.as_bytes());
                 bytes.push(b'\n');
@@ -306,7 +328,7 @@ fn redis_command(bytes: &mut Vec<u8>, words: &[&str]) {
 /// Loads our script into Redis and returns its name there.
 fn load_script(stream: &mut TcpStream) -> anyhow::Result<String> {
     let mut command = Vec::new();
-    redis_command(&mut command, &["SCRIPT", "LOAD", history::PUBLISH]);
+    redis_command(&mut command, &["SCRIPT", "LOAD", history::PUBLISH_MANY]);
     stream.write_all(&command)?;
     // The reply is a bulk string: its length, 40, and the digits.
     let mut reply = [0; 47];
@@ -321,8 +343,8 @@ fn count_replies(mut stream: TcpStream, method: &Method, replies: &Replies) {
     let (start, good): (&[u8], &[u8]) = match method {
         Method::Http { .. } | Method::Notify { .. } | Method::Nchan => (b"HTTP/1.1 ", b"2"),
         Method::Redis { .. } | Method::RedisRooms => (b"", b":"),
-        // The reply is an array of position, receivers and a number; its header is counted.
-        Method::RedisHistory { .. } => (b"*", b"3"),
+        // Each publication has a position, with one colon; a minus sign begins an error.
+        Method::RedisHistory { .. } => return count_positions(stream, replies),
         Method::Lines => return,
     };
     let (mut pending, mut buffer) = (Vec::new(), vec![0; 64 * 1024]);
@@ -344,6 +366,20 @@ fn count_replies(mut stream: TcpStream, method: &Method, replies: &Replies) {
             read = read.max(pending.len().saturating_sub(start.len()));
         }
         pending.drain(..read);
+    }
+}
+
+/// Counts the positions in the replies of our script, until the connection ends.
+fn count_positions(mut stream: TcpStream, replies: &Replies) {
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(count @ 1..) = stream.read(&mut buffer) {
+        for byte in &buffer[..count] {
+            match byte {
+                b':' => count_one(replies, true),
+                b'-' => count_one(replies, false),
+                _ => {}
+            }
+        }
     }
 }
 

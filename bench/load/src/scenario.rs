@@ -15,6 +15,8 @@ pub(crate) enum Name {
     Flood,
     /// 5,000 connections in 1,000 rooms, 2,000 publications a second.
     Rooms,
+    /// 1,000 connections, each in a room of its own, 20,000 publications a second.
+    ManyRooms,
     /// 10,000 connections without deliveries.
     Idle,
     /// 5,000 connects and joins, as fast as the server accepts them.
@@ -84,6 +86,7 @@ impl Name {
             Self::Burst => Scenario { connections: 1000, plans: vec![Plan::Burst { count: 500 }; 3], ..base },
             Self::Flood => Scenario { connections: 1000, plans: rate(2000, 10.0), ..base },
             Self::Rooms => Scenario { rooms: 1000, plans: rate(2000, 10.0), ..base },
+            Self::ManyRooms => Scenario { connections: 1000, rooms: 1000, plans: rate(20_000, 10.0), ..base },
             // A server may give memory back a few seconds after the last connect.
             Self::Idle => Scenario { connections: 10_000, settle_time: Duration::from_secs(6), ..base },
             Self::Connect => Scenario { rooms: 1000, ..base },
