@@ -3,6 +3,8 @@
 -- ARGV    time (ms); age of the log (ms)
 -- Returns the position; `none` if the room does not exist; or an empty text if it cannot be known whether the log has everything
 -- since then.
+local room = redis.call('HMGET', KEYS[1], 'e', 'o')
+local epoch, known = room[1], room[2]
 if not epoch then return 'none' end
 local since = tonumber(ARGV[1])
 -- The offset and the time of the first publication at an offset or later.
@@ -12,8 +14,6 @@ local function first(offset)
 end
 local low, published = first(0)
 if not low then
-  local time = redis.call('TIME')
-  local now = time[1] * 1000 + math.floor(time[2] / 1000)
   -- The log has expired, so nothing was published within its age.
   local is_known = (known or '0') == '0' or since >= now - tonumber(ARGV[2])
   return is_known and epoch .. ':' .. (known or '0') or ''

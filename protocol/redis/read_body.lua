@@ -6,14 +6,17 @@
 --         to return at most, oldest first
 -- Returns {epoch, offset, {publication, …}, jump_from, jump_to, lossless, born}. Three texts are empty if there was no
 -- jump, and the last one if the room does not exist; then epoch and offset are those of `absent`.
+local fields = redis.call('HMGET', KEYS[1], 'e', 'o', 'l', 'f', 't', 'w')
+local room = {epoch = fields[1], known = fields[2], replid = fields[3], jump = {fields[4], fields[5], fields[6]}}
+local epoch = room.epoch
 if not epoch then
   local absent_epoch, now = absent()
   return {absent_epoch, now, {}, '', '', '', ''}
 end
 local writes = ARGV[1] ~= ''
-detect_jump(writes)
-if writes then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
-local from, to, lossless = jump[1], jump[2], jump[3]
+detect_jump(KEYS[1], room, writes)
+if writes then keep(KEYS[1], nil, ARGV[1]) end
+local from, to, lossless = room.jump[1], room.jump[2], room.jump[3]
 if from and ARGV[3] == epoch then
   local received, before = tonumber(ARGV[4]), lossless
   if received > tonumber(from) and received < tonumber(to) then lossless = '-1'
@@ -30,4 +33,4 @@ if tonumber(ARGV[2]) >= 0 then
   end
 end
 local born = redis.call('HGET', KEYS[1], 'b')
-return {epoch, known or '0', texts, from or '', to or '', lossless or '', born or ''}
+return {epoch, room.known or '0', texts, from or '', to or '', lossless or '', born or ''}

@@ -13,6 +13,7 @@ use std::time::Duration;
 pub const SYNC: &str = concat!(
     "local function publish(KEYS, ARGV)\n",
     include_str!("../redis/prelude.lua"),
+    include_str!("../redis/publish_one.lua"),
     include_str!("../redis/publish_body.lua"),
     "end\n",
     include_str!("../redis/presence_sync.lua")

@@ -38,6 +38,40 @@ RSpec.describe "NoDevent's history on Redis", :native do
     expect(positions.map { |position| position[/\A\h{16}:(\d+)\z/, 1].to_i }).to eq((1..106).to_a)
   end
 
+  it "publishes what waits in few calls, in order, each room with its own positions" do
+    configure
+    rooms = Array.new(3) { |number| "#{room}-#{number}" }
+    emit("connected", wait: true)
+    calls = script_calls
+    300.times { |number| NoDevent::Emitter.emit(rooms[number % 3], "e", number) }
+    published = listener.take(301)
+    # 64 in each call would be 5, but the publisher takes what it finds as soon as there is something.
+    expect(script_calls - calls).to be < 150
+    published = published.drop(1).map { |text| JSON.parse(text) }
+    expect(published.map { |one| one["message"] }).to eq((0...300).to_a)
+    rooms.each do |name|
+      positions = published.select { |one| one["room"] == name }.map { |one| one["position"][/:(\d+)\z/, 1].to_i }
+      expect(positions).to eq((1..100).to_a)
+    end
+  end
+
+  it "publishes rooms with other retention, plain rooms and idempotency keys between the batches, in order" do
+    configure(history: { size: 5, age: "1m", rooms: { "plain*" => "off", "long*" => { size: 50 } } })
+    names = ["#{room}-a", "plain-#{room}", "long-#{room}"]
+    30.times do |number|
+      options = (number % 10 == 9) ? { idempotency_key: "key-#{number}" } : {}
+      NoDevent::Emitter.emit(names[number % 3], "e", number, **options)
+    end
+    published = listener.take(30).map { |text| JSON.parse(text) }
+    expect(published.map { |one| one["message"] }).to eq((0...30).to_a)
+    expect(published.map { |one| one.key?("position") }).to eq([true, false, true] * 10)
+  end
+
+  # How often Redis has run a script.
+  def script_calls
+    redis.info("commandstats").dig("evalsha", "calls").to_i
+  end
+
   it "keeps what the configuration says, per room prefix, or nothing" do
     configure(history: { size: 2, age: "1m", rooms: { "#{room}*" => { size: 3 } } })
     5.times { |number| emit(number, wait: true) }

@@ -44,8 +44,11 @@ impl Worker {
     async fn publish_all(&mut self, mut publications: VecDeque<PublicationRef>) {
         // Counted only at the end, because a flush counts from the front.
         let mut withdrawn = (0, 0);
+        // What was sent may have been published, and is repeated as it was, whatever happens in between.
+        let mut was_sent = false;
         while !publications.is_empty() {
-            if let Err(error) = self.engine.connect().await {
+            if let Err(mut error) = self.engine.connect().await {
+                error.not_sent &= !was_sent;
                 self.back_off(&mut publications, error).await;
                 continue;
             }
@@ -69,7 +72,9 @@ impl Worker {
                 self.end_outage();
                 self.settle(&mut publications, results);
             }
-            if let Some(error) = error {
+            if let Some(mut error) = error {
+                was_sent |= !error.not_sent;
+                error.not_sent &= !was_sent;
                 self.back_off(&mut publications, error).await;
             }
         }

@@ -10,8 +10,17 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 /// Assigns a publication its offset, stores it and publishes it, in one step. The text documents its keys and arguments.
-pub const PUBLISH: &str =
-    concat!(include_str!("../../redis/prelude.lua"), include_str!("../../redis/publish_body.lua"));
+pub const PUBLISH: &str = concat!(
+    include_str!("../../redis/prelude.lua"),
+    include_str!("../../redis/publish_one.lua"),
+    include_str!("../../redis/publish_body.lua")
+);
+/// Does what [`PUBLISH`] does for several publications, in one step; see [`super::batch`].
+pub const PUBLISH_MANY: &str = concat!(
+    include_str!("../../redis/prelude.lua"),
+    include_str!("../../redis/publish_one.lua"),
+    include_str!("../../redis/publish_many_body.lua")
+);
 /// Reads a room's position and what came after an offset, in one step.
 pub const READ: &str = concat!(include_str!("../../redis/prelude.lua"), include_str!("../../redis/read_body.lua"));
 
@@ -262,7 +271,7 @@ mod tests {
     fn both_scripts_begin_with_the_prelude() {
         let prelude = include_str!("../../redis/prelude.lua");
         assert!(prelude.ends_with("-- End of the prelude.\n"));
-        for script in [PUBLISH, READ] {
+        for script in [PUBLISH, PUBLISH_MANY, READ] {
             assert!(script.starts_with(prelude) && script.len() > prelude.len());
         }
         assert_ne!(script_sha(PUBLISH), script_sha(READ));

@@ -38,6 +38,7 @@ mod publish_keys;
 mod publishing;
 mod redis;
 mod redis_acl;
+mod redis_batches;
 mod redis_states;
 mod reference;
 mod reload;

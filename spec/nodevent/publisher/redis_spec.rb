@@ -222,6 +222,42 @@ RSpec.describe NoDevent::Publisher::BackgroundPublisher, :native do
     hole.close
   end
 
+  # A proxy that ends, with its only connection, as soon as it has passed on a text.
+  def proxy_until(text)
+    listener = TCPServer.new("127.0.0.1", 0)
+    thread = Thread.new do
+      client = listener.accept
+      redis = TCPSocket.new("127.0.0.1", server.port)
+      replies = Thread.new { loop { client.write(redis.readpartial(65_536)) } }
+      replies.report_on_exception = false
+      loop do
+        commands = client.readpartial(65_536)
+        redis.write(commands)
+        break if commands.include?(text)
+      end
+      replies.kill
+      [listener, client].each(&:close)
+      # Redis has read everything as soon as it has closed.
+      redis.close_write
+      redis.read
+      redis.close
+    end
+    yield listener.addr[1]
+    thread.join
+  end
+
+  it "does not report a publication as withdrawn that Redis may have, though it cannot connect again" do
+    configure
+    listener = Listener.new(server, "/nodevent")
+    proxy_until("the one") do |port|
+      configure(redis: { port: port })
+      expect { emit("the one", wait: true, timeout: 1) }.to raise_error(NoDevent::PublishError, /the publication may still arrive/)
+    end
+    expect(listener.publication["message"]).to eq("the one")
+  ensure
+    listener&.stop
+  end
+
   it "reports a withdrawn publication, and does not send it" do
     server.kill
     configure

@@ -5,6 +5,8 @@
 //! it, and the publications without a result are sent, in order, over the next one. So none is lost. In a room with a
 //! history none is published twice, because the script recognises it. In a room without one, a publication whose reply
 //! was lost may be published twice.
+//!
+//! What waits in the queue for rooms with a history is published in batches: many publications in one call of a script.
 
 use super::redis_config;
 use super::{BatchOutcome, CONNECT_TIMEOUT, RESPONSE_TIMEOUT, TransientError, random};
@@ -19,7 +21,7 @@ use fred::prelude::{
 use fred::types::{ConnectHandle, Expiration, SetOptions};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
-use nodevent_protocol::history::{self, Keys, Position, Publish, Retention, RetentionPolicy, Scope};
+use nodevent_protocol::history::{self, Batch, Keys, Position, Publish, Retention, RetentionPolicy, Scope};
 use nodevent_protocol::targets::{self, Published};
 use nodevent_protocol::topic;
 use std::collections::VecDeque;
@@ -45,6 +47,8 @@ if known then return tonumber(known) end
 local receivers = redis.call('PUBLISH', ARGV[1], ARGV[2])
 redis.call('SET', KEYS[1], receivers, 'EX', ARGV[3])
 return receivers";
+/// The scripts that store and publish one publication, and several.
+const SCRIPTS: [&str; 2] = [history::PUBLISH, history::PUBLISH_MANY];
 /// Time for which the fingerprint of the secret is stored.
 ///
 /// # Units
@@ -75,8 +79,10 @@ struct PublishOptions {
     channel_per_room: bool,
     /// Whether channels are sharded by cluster slot (SPUBLISH).
     sharded_pubsub: bool,
-    /// The SHA-1 of the script that stores and publishes.
-    script_sha: String,
+    /// Whether the Redis is a cluster, where one call of a script is about one room.
+    clustered: bool,
+    /// The SHA-1 of the scripts that store and publish one publication, and several.
+    script_shas: [String; 2],
     /// Makes the idempotency keys of this publisher unique.
     nonce: u64,
 }
@@ -104,7 +110,8 @@ impl Redis {
             retention: target.history.clone(),
             channel_per_room: target.channel_per_room,
             sharded_pubsub: target.channel_per_room && clustered,
-            script_sha: history::script_sha(history::PUBLISH),
+            clustered,
+            script_shas: SCRIPTS.map(history::script_sha),
             nonce: random(),
         });
         Ok(Self { config, address, options, connection: None, warning: None })
@@ -166,14 +173,17 @@ impl fmt::Debug for Redis {
 // === impl Connection ===
 
 impl Connection {
-    /// Loads the script that stores and publishes.
+    /// Loads the scripts that store and publish.
     async fn load(&self) -> Result<(), Error> {
         let client = &self.client;
         let load = async {
-            match client.is_clustered() {
-                true => client.script_load_cluster::<(), _>(history::PUBLISH).await,
-                false => client.script_load::<(), _>(history::PUBLISH).await,
+            for script in SCRIPTS {
+                match client.is_clustered() {
+                    true => client.script_load_cluster::<(), _>(script).await?,
+                    false => client.script_load::<(), _>(script).await?,
+                }
             }
+            Ok(())
         };
         timeout(CONNECT_TIMEOUT, load)
             .await
@@ -209,8 +219,8 @@ impl Connection {
     /// Sends all publications at once and collects the results in order, up to the first that must be retried.
     async fn in_flight(&mut self, publications: &VecDeque<PublicationRef>) -> BatchOutcome {
         let deadline = Instant::now() + RESPONSE_TIMEOUT;
-        let mut replies: FuturesOrdered<_> =
-            publications.iter().map(|publication| publish(&self.client, &self.options, publication)).collect();
+        let calls = Calls { options: &self.options, publications, next: 0 };
+        let mut replies: FuturesOrdered<_> = calls.map(|call| call.send(&self.client, &self.options)).collect();
         let mut results = Vec::with_capacity(publications.len());
         let reason = loop {
             // Biased, so that replies that arrived before the connection was lost are used.
@@ -221,7 +231,7 @@ impl Connection {
                 () = sleep_until(deadline) => break format!("no response within {} s", RESPONSE_TIMEOUT.as_secs()),
             };
             match reply {
-                Some(Ok(one)) => results.push(one),
+                Some(Ok(some)) => results.extend(some),
                 Some(Err(error)) => break explain(&error),
                 None => return BatchOutcome { results, error: None },
             }
@@ -236,6 +246,123 @@ impl Connection {
             let _ = timeout(QUIT_TIMEOUT, self.client.quit()).await;
             self.task.abort();
         });
+    }
+}
+
+/// What is published with one command, or one set of copies.
+enum Call<'a> {
+    /// Consecutive publications with history, in one call of the script.
+    Batch(Batch),
+    One(&'a PublicationRef),
+}
+
+/// Divides publications into calls. The result depends on nothing else, so calls without a reply are repeated as they were.
+struct Calls<'a> {
+    options: &'a PublishOptions,
+    publications: &'a VecDeque<PublicationRef>,
+    next: usize,
+}
+
+/// A publication that can be in a batch.
+struct InBatch<'a> {
+    keys: Keys,
+    channel: Str,
+    sharded: bool,
+    text: &'a str,
+    retention: Retention,
+}
+
+// === impl PublishOptions ===
+
+impl PublishOptions {
+    /// What the script needs to publish a publication to one room or user with a history. `None`: it has several targets, no
+    /// history, or an idempotency key of its own.
+    fn in_batch<'a>(&self, publication: &'a PublicationRef) -> Option<InBatch<'a>> {
+        if publication.idempotency_key.is_some() {
+            return None;
+        }
+        let Ok(Published::One(one)) = targets::parse(&publication.body) else { return None };
+        let retention = self.retention.of(&one.topic)?;
+        let keys = self.scope.keys(&publication.channel, &one.topic);
+        let (channel, sharded) = self.channel(publication, Some(&one.topic), Some(&keys));
+        Some(InBatch { channel, sharded, text: one.text, retention, keys })
+    }
+
+    /// The channel of a topic, and whether it is sharded. All servers always subscribe to the channel of the namespace.
+    fn channel(&self, publication: &PublicationRef, topic: Option<&str>, keys: Option<&Keys>) -> (Str, bool) {
+        let is_all = topic == Some(topic::ALL);
+        let channel = match keys {
+            Some(keys) if self.channel_per_room && !is_all => keys.channel(),
+            _ => self.scope.channel(&publication.channel),
+        };
+        (channel.into(), self.sharded_pubsub && !is_all)
+    }
+}
+
+// === impl InBatch ===
+
+impl InBatch<'_> {
+    fn publish(&self) -> Publish<'_> {
+        let Self { channel, sharded, text, retention, .. } = self;
+        Publish {
+            channel,
+            text,
+            retention: *retention,
+            fresh_epoch: random(),
+            idempotency_ttl: RETRY_WINDOW,
+            sharded: *sharded,
+        }
+    }
+}
+
+// === impl Calls ===
+
+impl<'a> Iterator for Calls<'a> {
+    type Item = Call<'a>;
+
+    fn next(&mut self) -> Option<Call<'a>> {
+        let Self { options, publications, .. } = *self;
+        let first = publications.get(self.next)?;
+        self.next += 1;
+        let Some(one) = options.in_batch(first) else { return Some(Call::One(first)) };
+        let mut batch = Batch::new(options.nonce, first.number, &one.keys, &one.publish());
+        while let Some(following) = publications.get(self.next)
+            && !batch.is_full(following.body.len())
+            && let Some(following) = options.in_batch(following)
+            && (!options.clustered || following.keys == one.keys)
+        {
+            batch.add(&following.keys, &following.publish());
+            self.next += 1;
+        }
+        Some(Call::Batch(batch))
+    }
+}
+
+// === impl Call ===
+
+impl Call<'_> {
+    /// # Errors
+    /// Errors that a retry may fix; what Redis will never accept is an `Ok` with an `Err(_)`.
+    async fn send(self, client: &Client, options: &PublishOptions) -> Result<Vec<PublishResult>, Error> {
+        let batch = match self {
+            Self::One(publication) => {
+                return publish(client, options, publication).await.map(|result| vec![result]);
+            }
+            Self::Batch(batch) => batch,
+        };
+        let count = batch.count();
+        let (keys, args) = batch.into_call();
+        let reply: Str = match client.evalsha(options.script_shas[1].as_str(), keys, args).await {
+            Ok(reply) => reply,
+            Err(error) if history::is_permanent(error.details()) => {
+                return Ok(vec![Err(rejected(error.details()).into()); count]);
+            }
+            Err(error) => return Err(error),
+        };
+        let results = Batch::parse(&reply).filter(|results| results.len() == count);
+        let results = results.ok_or_else(|| Error::new(ErrorKind::Protocol, "unexpected reply of the script"))?;
+        let confirm = |(position, receivers)| Confirmation::Stored(receivers, position);
+        Ok(results.into_iter().map(|one| one.map(confirm).map_err(|error| rejected(error).into())).collect())
     }
 }
 
@@ -301,15 +428,9 @@ async fn publish_copy(
     let TargetCopy { topic, body, number } = copy;
     let keys = topic.as_deref().map(|topic| options.scope.keys(&publication.channel, topic));
     let retention = topic.as_deref().and_then(|topic| options.retention.of(topic));
-    // All servers always subscribe to the channel of the namespace.
-    let is_all = topic.as_deref() == Some(topic::ALL);
-    let channel = match &keys {
-        Some(keys) if options.channel_per_room && !is_all => Str::from(keys.channel()),
-        _ => Str::from(options.scope.channel(&publication.channel)),
-    };
+    let (channel, sharded) = options.channel(publication, topic.as_deref(), keys.as_ref());
     let confirmation: Result<Confirmation, Error> = match (retention.zip(keys), &publication.idempotency_key) {
         (Some((retention, keys)), _) => {
-            let sharded = options.sharded_pubsub && !is_all;
             publish_with_history(client, options, publication, &body, (&channel, sharded), retention, &keys).await
         }
         (None, None) => client.publish(channel, body).await.map(Confirmation::Receivers),
@@ -348,7 +469,7 @@ async fn publish_with_history(
     let names = vec![keys.position.clone(), keys.log.clone(), idempotency_key];
     let args: Vec<String> = publish.args().into();
     let (position, receivers, _before): (String, i64, i64) =
-        client.evalsha(options.script_sha.as_str(), names, args).await?;
+        client.evalsha(options.script_shas[0].as_str(), names, args).await?;
     // It was published, whatever the rest of the reply is.
     Ok(match Position::parse(&position) {
         Some(position) => Confirmation::Stored(receivers, position),
