@@ -59,7 +59,7 @@ RSpec.describe "NoDevent's history on Redis", :native do
     configure(history: { size: 5, age: "1m", rooms: { "plain*" => "off", "long*" => { size: 50 } } })
     names = ["#{room}-a", "plain-#{room}", "long-#{room}"]
     30.times do |number|
-      options = (number % 10 == 9) ? { idempotency_key: "key-#{number}" } : {}
+      options = number % 10 == 9 ? { idempotency_key: "key-#{number}" } : {}
       NoDevent::Emitter.emit(names[number % 3], "e", number, **options)
     end
     published = listener.take(30).map { |text| JSON.parse(text) }

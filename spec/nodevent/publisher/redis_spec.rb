@@ -251,7 +251,8 @@ RSpec.describe NoDevent::Publisher::BackgroundPublisher, :native do
     listener = Listener.new(server, "/nodevent")
     proxy_until("the one") do |port|
       configure(redis: { port: port })
-      expect { emit("the one", wait: true, timeout: 1) }.to raise_error(NoDevent::PublishError, /the publication may still arrive/)
+      expect { emit("the one", wait: true, timeout: 1) }
+        .to raise_error(NoDevent::PublishError, /the publication may still arrive/)
     end
     expect(listener.publication["message"]).to eq("the one")
   ensure
