@@ -250,19 +250,11 @@ impl Publisher {
         let mut publications = publications.iter().peekable();
         while let Some(first) = publications.next() {
             let entry = |(room, text): &(usize, String)| (Keys::of(namespace, &self.rooms[*room]), text.clone());
-            let publish = |text| Publish {
-                channel: namespace,
-                text,
-                retention: Retention::default(),
-                fresh_epoch: EPOCH,
-                idempotency_ttl: RETRY_WINDOW,
-                sharded: false,
-            };
             let (keys, text) = entry(first);
-            let mut batch = Batch::new(self.nonce, self.calls, &keys, &publish(&text));
+            let mut batch = Batch::new(self.nonce, self.calls, &keys, &with_history(namespace, &text));
             while let Some(following) = publications.next_if(|(_, text)| !batch.is_full(text.len())) {
                 let (keys, text) = entry(following);
-                batch.add(&keys, &publish(&text));
+                batch.add(&keys, &with_history(namespace, &text));
             }
             self.calls += 1;
             let (keys, args) = batch.into_call();
@@ -305,6 +297,18 @@ impl Publisher {
         let good = self.replies.good.swap(0, SeqCst);
         self.unconfirmed += count.saturating_sub(good);
         Ok(())
+    }
+}
+
+/// The arguments of our script for one publication.
+fn with_history<'a>(channel: &'a str, text: &'a str) -> Publish<'a> {
+    Publish {
+        channel,
+        text,
+        retention: Retention::default(),
+        fresh_epoch: EPOCH,
+        idempotency_ttl: RETRY_WINDOW,
+        sharded: false,
     }
 }
 
