@@ -35,6 +35,31 @@ pub trait Publish: Send + Sync {
         idempotency_key: Option<&'a str>,
         publisher: Publisher<'a>,
     ) -> Pending<'a, Option<Position>>;
+
+    /// Does the same, and completes as soon as whatever is published later comes after it. So one who publishes many waits
+    /// one time for all of them.
+    ///
+    /// # Errors
+    /// [`Unavailable`], as above.
+    fn begin<'a>(
+        &'a self,
+        publication: &'a PublicationRef<'a>,
+        idempotency_key: Option<&'a str>,
+        publisher: Publisher<'a>,
+    ) -> Pending<'a, Begun> {
+        Box::pin(async move {
+            let position = self.publish(publication, idempotency_key, publisher).await?;
+            Ok(Begun { position, confirmation: None })
+        })
+    }
+}
+
+/// A publication on its way into the engine.
+pub struct Begun {
+    /// Its position, if its room has a history.
+    pub position: Option<Position>,
+    /// Completes when the engine has the publication, and all that were begun before it. `None`: it has.
+    pub confirmation: Option<Pending<'static, ()>>,
 }
 
 /// A publisher, as engines see it: publishers share the memory of a namespace.

@@ -61,6 +61,7 @@ pub mod server;
 pub mod shard;
 pub mod sources;
 pub mod stated_identity;
+pub mod store;
 pub mod tls_client;
 pub mod token;
 pub mod user_connections;

@@ -89,6 +89,14 @@ pub struct Metrics {
     pub mailbox_full: AtomicU64,
     /// Connections of an engine that were lost.
     pub engine_disconnects: AtomicU64,
+    /// Groups that were written to the store.
+    pub store_commits: AtomicU64,
+    /// Attempts to write to the store that failed.
+    pub store_failures: AtomicU64,
+    /// Checkpoints of the store.
+    pub store_checkpoints: AtomicU64,
+    /// The size of the store. Bytes.
+    pub store_bytes: AtomicI64,
     /// Requests to the application, by the index of their result in [`APPLICATION`].
     application_requests: [AtomicU64; APPLICATION.len()],
     /// Calls of clients, by the index of their result in [`CALLS`].
@@ -390,6 +398,30 @@ pub static SERIES: &[Series] = &[
         help: "Messages rejected, because there are `limits: max_mailboxes` or `limits: max_mailbox_memory` is used.",
         alert: "It grows. Publishers receive 507 and users miss messages.",
         read: Read::Counter(|metrics| &metrics.mailbox_full),
+    },
+    Series {
+        name: "store_commits_total",
+        help: "Groups of changes that were written to the store, with one `fsync` each.",
+        alert: "Never.",
+        read: Read::Counter(|metrics| &metrics.store_commits),
+    },
+    Series {
+        name: "store_failures_total",
+        help: "Attempts to write to the store that failed. Nothing is confirmed until one succeeds.",
+        alert: "It grows: the disk is full or fails. Publishers receive 503.",
+        read: Read::Counter(|metrics| &metrics.store_failures),
+    },
+    Series {
+        name: "store_checkpoints_total",
+        help: "Checkpoints of the store, which make it smaller.",
+        alert: "Never.",
+        read: Read::Counter(|metrics| &metrics.store_checkpoints),
+    },
+    Series {
+        name: "store_bytes",
+        help: "Size of the file of the store.",
+        alert: "It comes near to the size of the disk.",
+        read: Read::Gauge(|metrics| &metrics.store_bytes),
     },
     Series {
         name: "engine_disconnects_total",

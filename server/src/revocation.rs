@@ -227,6 +227,17 @@ impl RevocationList {
         self.is_used.store(!all.is_empty(), Relaxed);
     }
 
+    /// All revocations.
+    pub fn all(&self) -> Vec<Revocation> {
+        let all = self.all.read().unwrap_or_else(PoisonError::into_inner);
+        let one = |(target, times): (&Target, &Times)| Revocation {
+            target: target.clone(),
+            before_ms: times.before_ms,
+            until_ms: times.until_ms,
+        };
+        all.iter().map(one).collect()
+    }
+
     /// Number of revocations.
     pub fn len(&self) -> usize {
         self.all.read().unwrap_or_else(PoisonError::into_inner).len()

@@ -20,7 +20,7 @@ use crate::config::namespace::{BoundKeys, Namespace as NamespaceConfig};
 use crate::config::report::Report;
 use crate::config::{Config, limits::Limits, listen::Listen, turted};
 use crate::engine::Fanout;
-use crate::engine::memory::Memory;
+use crate::engine::memory::{self, Memory, Restored, RestoredStore, StoredNamespace};
 use crate::engine::redis::{self, Redis};
 use crate::hooks::{Recorder, keep_journal};
 use crate::http::{
@@ -35,15 +35,17 @@ use crate::protocols::{self, Mount, REGISTRY};
 use crate::revocation::RevocationList;
 use crate::shard::{self, Shards};
 use crate::sources;
+use crate::store::{Loading, OpenStore, Store, StoreError};
 use crate::token::{RemoteKeys, TokenVerifier};
 use reload::Used;
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// Interval at which a shutdown checks whether all connections are closed.
@@ -70,6 +72,9 @@ pub enum StartError {
     /// The Redis settings of a namespace contradict each other.
     #[error("invalid Redis settings for namespace {0}: {1}")]
     Redis(String, String),
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The certificates for requests to the application cannot be used.
     #[error("invalid settings for requests to the application of namespace {0}: {1}")]
     Application(String, String),
@@ -90,6 +95,8 @@ pub struct Server {
     /// Whether programs on this machine may publish without a key, through listeners that do not say it themselves.
     publish_locally: bool,
     reloader: Reloader,
+    /// Closed when everything else has ended.
+    store: Option<OpenStore>,
 }
 
 // === impl Server ===
@@ -144,6 +151,7 @@ impl Server {
             redis::autodetect::choose_engine(&mut config).await;
         }
         let metrics = Arc::new(Metrics::default());
+        let mut store = open_store(&config, &metrics)?;
         let mut limits = config.limits.clone();
         let open_files = rlimit::getrlimit(rlimit::Resource::NOFILE).ok().map(|(soft, _)| soft);
         limits.max_connections = possible_connections(limits.max_connections, open_files);
@@ -170,7 +178,8 @@ impl Server {
                 presence.max_info = limits.max_presence_info;
             }
             let fanout = Fanout::new(shards.clone(), Arc::clone(&namespaces), id as u16, Arc::clone(&metrics));
-            started.push(start_engine(one, fanout, &limits)?);
+            let restored = store.as_mut().and_then(|(open, restored)| Some((restored.pop_front()??, open.store())));
+            started.push(start_engine(one, fanout, &limits, restored)?);
         }
         start_hooks(&config, &namespaces, &started, &metrics)?;
         engines.set(started);
@@ -206,6 +215,7 @@ impl Server {
             endpoints,
             Arc::clone(&poll_responses),
         ));
+        let store = store.map(|(open, _)| open);
         let (drain_timeout, publish_locally) = (config.drain_timeout, config.publish_locally);
         let certificates = public.iter().chain(push.iter().map(|(bound, _)| bound)).filter_map(Bound::certificate);
         let reloader = Reloader {
@@ -228,6 +238,7 @@ impl Server {
             drain_timeout,
             publish_locally,
             reloader,
+            store,
         })
     }
 
@@ -315,6 +326,7 @@ impl Server {
             }
         };
         let _ = tokio::time::timeout(SHUTDOWN_GRACE, flushed).await;
+        let _ = tokio::task::spawn_blocking(move || drop(self.store)).await;
         tracing::info!("stopped");
     }
 }
@@ -604,12 +616,46 @@ pub fn mailbox_settings(config: &NamespaceConfig, limits: &Limits) -> Option<Mai
     })
 }
 
-fn start_engine(config: &NamespaceConfig, fanout: Fanout, limits: &Limits) -> Result<Engine, StartError> {
+/// What each namespace keeps in the store. One with Redis keeps nothing.
+pub fn stored_namespaces(config: &Config) -> Vec<StoredNamespace> {
+    let of = |one: &NamespaceConfig| StoredNamespace {
+        name: one.name.clone(),
+        history: one.history.clone(),
+        mailboxes: mailbox_settings(one, &config.limits),
+        journal: one.hooks.as_ref().map(|hooks| hooks.journal),
+    };
+    config.namespaces.iter().filter(|one| one.redis.is_none()).map(of).collect()
+}
+
+/// The store, and what each namespace of the configuration had, if it has no Redis.
+type ReadStore = (OpenStore, VecDeque<Option<Restored>>);
+
+/// Opens and reads the store, if there is one.
+fn open_store(config: &Config, metrics: &Arc<Metrics>) -> Result<Option<ReadStore>, StoreError> {
+    let Some(settings) = &config.store else { return Ok(None) };
+    let began = Instant::now();
+    let loading = Loading::open(settings)?;
+    let RestoredStore { open, namespaces } =
+        memory::restore(loading, &stored_namespaces(config), Arc::clone(metrics))?;
+    let mut restored = namespaces.into_iter();
+    let of = |one: &NamespaceConfig| if one.redis.is_none() { restored.next() } else { None };
+    let namespaces = config.namespaces.iter().map(of).collect();
+    let took = began.elapsed();
+    tracing::info!(folder = %settings.folder.display(), ?took, "the store was read");
+    Ok(Some((open, namespaces)))
+}
+
+fn start_engine(
+    config: &NamespaceConfig,
+    fanout: Fanout,
+    limits: &Limits,
+    restored: Option<(Restored, &Store)>,
+) -> Result<Engine, StartError> {
     let max_publication_bytes = limits.max_publish_size + POSITION_BYTES;
     let mailboxes = mailbox_settings(config, limits);
     let pages = config.pages.as_ref().map(|pages| pages.settings);
     let engine = match &config.redis {
-        None => Memory::start(fanout, config.history.clone(), mailboxes, config.presence.clone(), pages),
+        None => Memory::start(fanout, config.history.clone(), mailboxes, config.presence.clone(), pages, restored),
         Some(redis) => Redis::start(redis, config, fanout, max_publication_bytes, mailboxes)
             .map_err(|error| StartError::Redis(config.name.clone(), error))?,
     };

@@ -163,7 +163,7 @@ impl Setup {
         };
         let (shards, _threads) = shard::start(1, &settings, &namespaces, &engines, &metrics).unwrap();
         let fanout = Fanout::new(shards.clone(), namespaces, 0, Arc::clone(&metrics));
-        engines.set(vec![Memory::start(fanout, History::default(), None, None, None)]);
+        engines.set(vec![Memory::start(fanout, History::default(), None, None, None, None)]);
         Self { shards, authorizer, engines, metrics, encoding: Arc::new(TextEncoding) }
     }
 

@@ -21,6 +21,7 @@ mod revoke;
 mod secret;
 mod serve;
 mod status;
+mod store;
 mod subscribe;
 mod systemd;
 
@@ -52,6 +53,7 @@ use std::path::{Path, PathBuf};
   nodevent reload nodevent.yml             make the running server use secrets and limits of the file
   nodevent hooks list                      print the events that the application has not accepted
   nodevent subscribe User_12               print the events of the room
+  nodevent store check                     verify the store of a server that does not run
 
 Exit status: 0 success; 64 the command line or the configuration is wrong; 69 something is unavailable")]
 pub(crate) struct Arguments {
@@ -86,6 +88,8 @@ enum Command {
     Reload(reload::Reload),
     /// Print the events of a room of a running server, one line of JSON each.
     Subscribe(subscribe::Subscribe),
+    /// Check, compact or print the store of a server that does not run.
+    Store(store::StoreArguments),
     /// Write the configuration of another program as one of NoDevent.
     Migrate(migrate::Migrate),
     /// Print completions for a shell.
@@ -132,6 +136,7 @@ impl Arguments {
             Some(Command::Hooks(hooks)) => hooks.run(),
             Some(Command::Reload(reload)) => reload.run(),
             Some(Command::Subscribe(subscribe)) => subscribe.run(),
+            Some(Command::Store(store)) => store.run(),
             Some(Command::Migrate(migrate)) => migrate.run(),
             Some(Command::Completions(completions)) => completions.run(),
             Some(Command::Man(man)) => man.run(),

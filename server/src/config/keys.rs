@@ -232,6 +232,15 @@ pub static TOP: Section = Section {
             "",
         ),
         key(
+            "store",
+            Map("store, or a folder"),
+            Words("none: a restart forgets what namespaces without Redis have"),
+            "Folder, relative to the folder of this file, in which namespaces without Redis keep histories, mailboxes, \
+             revocations, idempotency keys and the journals of hooks. See [one-box.md](one-box.md).",
+            "A restart is to cost nothing, and there is no Redis.",
+            "storage/nodevent",
+        ),
+        key(
             "publish_origins",
             Texts,
             Words("none: no page may publish"),
@@ -1752,6 +1761,32 @@ pub static LOG: Section = Section {
     ],
 };
 
+/// Keys of `store`.
+pub static STORE: Section = Section {
+    title: "`store`",
+    about: "The store of namespaces without Redis. `store: FOLDER` is short for `store: {folder: FOLDER}`.",
+    frame: Frame { above: "store:", indent: 2 },
+    keys: &[
+        key(
+            "folder",
+            Text,
+            Words("required"),
+            "Folder, relative to the folder of this file. It is created. Only one server at a time can use it.",
+            "Each server needs its own.",
+            "storage/nodevent",
+        ),
+        key(
+            "sync",
+            Text,
+            Value("always"),
+            "`always`: what is confirmed is on disk before that. An interval, `1ms` to `60s`: within this time. After a \
+             crash, clients of a store with an interval load again (`recovered: false`).",
+            "The disk is slow, and a crash may cost the last moments.",
+            "100ms",
+        ),
+    ],
+};
+
 /// Keys of an entry of `listen`.
 pub static LISTEN: Section = Section {
     title: "`listen`",
@@ -2440,7 +2475,7 @@ pub static SENTINEL: Section = Section {
 };
 
 /// All sections, in the order of the reference.
-pub static SECTIONS: [&Section; 32] = [
+pub static SECTIONS: [&Section; 33] = [
     &TOP,
     &SSL,
     &LISTEN,
@@ -2448,6 +2483,7 @@ pub static SECTIONS: [&Section; 32] = [
     &LIMITS,
     &PING,
     &LOG,
+    &STORE,
     &NAMESPACE,
     &SECRET_ENTRY,
     &AUTH,

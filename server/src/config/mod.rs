@@ -38,6 +38,7 @@ pub mod redis;
 pub mod reference;
 pub mod report;
 pub mod secret;
+mod store;
 mod syntax;
 mod token;
 mod tree;
@@ -114,6 +115,8 @@ pub struct Config {
     pub shards: Option<usize>,
     /// The namespaces; at least one.
     pub namespaces: Vec<Namespace>,
+    /// Where namespaces without Redis keep what they have. `None`: in memory only.
+    pub store: Option<crate::store::Settings>,
     /// Whether the engine of the only namespace is still to be chosen: Redis on localhost if it responds.
     pub autodetect_engine: bool,
     /// What the file says, to find what has changed since.
@@ -290,6 +293,7 @@ fn defaults(publish_locally: bool) -> Config {
         audit: false,
         shards: None,
         namespaces: vec![Namespace::named(namespace::DEFAULT)],
+        store: None,
         autodetect_engine: true,
         written: Written::default(),
     }
@@ -328,6 +332,7 @@ fn read_tree(root: &Node, publishes_locally: bool, folder: &Path, report: &mut R
         public_url,
         publish_socket: read_socket(&mut top, "publish_socket", folder, report),
         handover_socket: read_socket(&mut top, "handover_socket", folder, report),
+        store: store::read(&mut top, folder, report),
         publish_origins: read_origins(&mut top, "publish_origins", report),
         origins: read_origins(&mut top, "origins", report),
         admin: listen::admin(&mut top, folder, report),

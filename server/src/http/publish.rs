@@ -6,14 +6,13 @@ use super::router::PublishesLocally;
 use super::{Http, PeerAddr, query, reply};
 use crate::authorize::{PublishVerdict, Publisher};
 use crate::byte_budget::BudgetedBytes;
-use crate::capability::{Publish, Publisher as Origin, Unavailable};
+use crate::capability::{Begun, Publish, Publisher as Origin, Unavailable};
 use crate::namespace::Namespace;
 use crate::{host, origin};
 use axum::extract::Request;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
-use nodevent_protocol::history::Position;
 use nodevent_protocol::targets::{self, Published};
 use nodevent_protocol::topic::Topic;
 use serde_json::json;
@@ -253,47 +252,63 @@ pub(super) async fn publish_all(
     client: IpAddr,
 ) -> Result<Response, Box<Response>> {
     let Some(engine) = http.engines.get(namespace.id) else { return Err(Box::new(reply::busy())) };
-    let mut positions = Vec::with_capacity(publications.len());
-    for (accepted, publication) in publications.iter().enumerate() {
-        let key = idempotency_key.map(|key| format!("{key}:{accepted}"));
-        match publish_copies(&*engine.publish, publication, key.as_deref(), publisher.of_engine()).await {
-            Ok(position) => positions.push(position.map(|position| position.to_string())),
+    let (mut begun, mut failed) = (Vec::with_capacity(publications.len()), None);
+    for (index, publication) in publications.iter().enumerate() {
+        let key = idempotency_key.map(|key| format!("{key}:{index}"));
+        match begin_copies(&*engine.publish, publication, key.as_deref(), publisher.of_engine()).await {
+            Ok(one) => begun.push(one),
             Err(error) => {
-                tracing::warn!(namespace = &*namespace.name, %client, %error, "publish failed");
-                let body = json!({
-                    "error": error.to_string(),
-                    "hint": "send what was not accepted again when the engine is available; see /readyz",
-                    "accepted": accepted,
-                });
-                let (status, body) = (StatusCode::SERVICE_UNAVAILABLE, body.to_string());
-                return Err(Box::new(reply::with_type(status, "application/json", body)));
+                failed = Some(error);
+                break;
             }
         }
+    }
+    let mut positions = Vec::with_capacity(begun.len());
+    for Begun { position, confirmation } in begun {
+        if let Some(confirmation) = confirmation
+            && let Err(error) = confirmation.await
+        {
+            failed = Some(error);
+            break;
+        }
+        positions.push(position.map(|position| position.to_string()));
+    }
+    if let Some(error) = failed {
+        tracing::warn!(namespace = &*namespace.name, %client, %error, "publish failed");
+        let body = json!({
+            "error": error.to_string(),
+            "hint": "send what was not accepted again when the engine is available; see /readyz",
+            "accepted": positions.len(),
+        });
+        let (status, body) = (StatusCode::SERVICE_UNAVAILABLE, body.to_string());
+        return Err(Box::new(reply::with_type(status, "application/json", body)));
     }
     let body = json!({"accepted": publications.len(), "positions": positions});
     Ok(reply::with_type(StatusCode::OK, "application/json", body.to_string()))
 }
 
-/// Publishes a publication, or its copies in their order. Returns its position, if it is one with a history.
-async fn publish_copies(
+/// Publishes a publication, or its copies in their order. Its position is that of one with a history.
+async fn begin_copies(
     engine: &dyn Publish,
     publication: &Published<'_>,
     idempotency_key: Option<&str>,
     publisher: Origin<'_>,
-) -> Result<Option<Position>, Unavailable> {
+) -> Result<Begun, Unavailable> {
     let several = match publication {
-        Published::One(publication) => return engine.publish(publication, idempotency_key, publisher).await,
+        Published::One(publication) => return engine.begin(publication, idempotency_key, publisher).await,
         Published::Several(several) => several,
     };
     // A repeated request gives all copies the id of the first.
     let id = idempotency_key.map_or_else(rand::random, targets::id_of);
+    let mut confirmation = None;
     for copy in 0..several.count() {
         let text = several.text(copy, id);
         if let Ok(publication) = several.copy(copy, &text) {
-            engine.publish(&publication, idempotency_key, publisher).await?;
+            // The last one confirms all.
+            confirmation = engine.begin(&publication, idempotency_key, publisher).await?.confirmation;
         }
     }
-    Ok(None)
+    Ok(Begun { position: None, confirmation })
 }
 
 /// The value of `Idempotency-Key`. `Err`: it cannot be used.

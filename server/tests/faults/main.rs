@@ -19,4 +19,5 @@ mod presence;
 mod revocations;
 mod server_sent;
 mod sharing;
+mod stores;
 mod users_on_a_cluster;

@@ -6,6 +6,7 @@ use crate::harness::member::{Command, Member, Record};
 use crate::harness::publisher::{Confirmed, Publisher};
 use crate::harness::{Fleet, Node, Redis, eventually, sites};
 use crate::seed::{self, Seed};
+use crate::support::is_full_run;
 use futures_util::future::join_all;
 use rand::Rng as _;
 use rand::rngs::StdRng;
@@ -27,6 +28,16 @@ async fn random_walk_over_the_memory_engine() {
     walk.run().await;
     let notices = walk.end().await;
     assert!(notices > 0, "the engine restarts, and members must receive a gap notice");
+}
+
+/// The engine has a store: no restart and no kill loses anything. 1,000 steps, or 10,000 with `NODEVENT_TEST_FULL=1`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn random_walk_over_the_memory_engine_with_a_store() {
+    let mut walk = Walk::begin(vec![Node::start(&format!("store: data\n/walk: {{{HISTORY}}}\n")).await], None);
+    walk.steps = if is_full_run() { walk.steps } else { walk.steps.min(STEPS / 10) };
+    walk.run().await;
+    let notices = walk.end().await;
+    assert_eq!(notices, 0, "the store loses nothing, so no member receives a gap notice");
 }
 
 /// Three servers share a Redis that stores every command: no restart loses anything.

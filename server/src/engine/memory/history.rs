@@ -8,11 +8,13 @@
 //! least recently published rooms, the positions of these rooms. So no publisher evicts what others need. A room that
 //! lost its position starts a new epoch, and clients that return to it receive `recovered: false`.
 
+mod records;
+
 use crate::capability::Publisher;
 use crate::clock::now_ms;
 use crate::history::Since;
 use crate::publication::Publication;
-use nodevent_protocol::history::{Position, Retention};
+use nodevent_protocol::history::{OffsetJump, Position, Retention};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,7 +34,7 @@ pub(super) struct MemoryHistory {
     owners: Vec<Owner>,
     /// Grows by one per creation of a room and per publication. The offset of absent positions.
     lru_tick: u64,
-    /// The epoch of absent positions: random, because a restart forgets all rooms.
+    /// The epoch of absent positions: random, and another one whenever rooms may be forgotten.
     absent_epoch: u64,
     /// The newest creation of a room that was forgotten. Absent positions before it prove nothing.
     newest_forgotten: u64,
@@ -69,6 +71,8 @@ struct Room {
     position: Position,
     /// The tick of its creation.
     born: u64,
+    /// Offsets that were skipped, because publications may be missing.
+    jump: Option<OffsetJump>,
     /// The last publications, each with its time of arrival. The last one has the room's offset.
     log: Log,
     /// Memory of the log.
@@ -90,7 +94,7 @@ impl MemoryHistory {
             rooms: HashMap::new(),
             owners: Vec::new(),
             lru_tick: 0,
-            absent_epoch: Position::absent_epoch(rand::random()),
+            absent_epoch: Self::random_absent_epoch(),
             newest_forgotten: 0,
             complete_since: Instant::now(),
             idempotency: HashMap::new(),
@@ -98,6 +102,11 @@ impl MemoryHistory {
             max_bytes,
             no_log: Log::new(),
         }
+    }
+
+    /// Makes an epoch of absent positions.
+    pub(super) fn random_absent_epoch() -> u64 {
+        Position::absent_epoch(rand::random())
     }
 
     /// Assigns the next position of a room. [`MemoryHistory::append`] must follow.
@@ -164,6 +173,11 @@ impl MemoryHistory {
         (position, log.range(expired..).map(|(publication, _)| Arc::clone(publication)))
     }
 
+    /// Offsets that a room has skipped.
+    pub(super) fn jump_of(&self, name: &str) -> Option<OffsetJump> {
+        self.rooms.get(name)?.jump
+    }
+
     /// The time for which nothing was published to a room, at least.
     pub(super) fn idle(&self, name: &str, now: Instant) -> Duration {
         now.duration_since(self.rooms.get(name).map_or(self.complete_since, |room| room.published))
@@ -200,12 +214,13 @@ impl MemoryHistory {
         let is_before = |arrived: Instant| now.duration_since(arrived) > elapsed;
         let before = room.log.partition_point(|(_, arrived)| is_before(*arrived));
         let later = (room.log.len() - before) as u64;
+        let is_jumped = room.jump.is_some_and(|jump| later >= room.position.offset - jump.to);
         let is_complete = match before {
             // Nothing is stored that arrived before: it may have been dropped.
             0 => later == room.position.offset || later == 0 && is_before(room.published),
             _ => true,
         };
-        match is_complete {
+        match is_complete && !is_jumped {
             true => Since::Position(Position { offset: room.position.offset - later, ..room.position }),
             false => Since::Invalid,
         }
@@ -267,6 +282,7 @@ impl MemoryHistory {
             owner,
             position: Position { epoch: Position::room_epoch(rand::random()), offset: 0 },
             born: self.lru_tick,
+            jump: None,
             log: VecDeque::new(),
             bytes: 0,
             lru_tick: self.lru_tick,

@@ -1,14 +1,19 @@
-//! The journal of hooks in this process. It ends with the process.
+//! The journal of hooks in this process. Without a store it ends with the process.
 
+mod records;
+
+use super::durable::{Durable, Kind};
+use super::times::Times;
 use crate::hooks::{
     BATCH_BYTES, DeadLetter, DeadLetters, DividedQueue, Dropped, HookEvent, Journal, JournalLimits, NotSent, Part,
     Start, Stored, Taken,
 };
 use crate::outcome::Pending;
+use crate::store::Encoder;
 use hashbrown::HashMap;
 use std::collections::VecDeque;
 use std::future::ready;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The journal of one namespace.
@@ -18,10 +23,12 @@ pub(super) struct JournalInMemory {
     /// Distinguishes the ids of this process from those of others.
     run: u32,
     state: Mutex<State>,
+    durable: Option<Durable>,
 }
 
+/// The events of a journal.
 #[derive(Debug, Default)]
-struct State {
+pub(super) struct State {
     newest: u64,
     events: DividedQueue<Entry>,
     dead: VecDeque<DeadLetter>,
@@ -31,6 +38,7 @@ struct State {
 struct Entry {
     id: Box<str>,
     text: Box<str>,
+    part: Part,
     since: Instant,
 }
 
@@ -38,9 +46,13 @@ struct Entry {
 
 impl State {
     fn push(&mut self, run: u32, part: Part, text: Box<str>) {
-        self.newest += 1;
-        let id = format!("{run:08x}-{}", self.newest).into();
-        self.events.push(part, text.len(), Entry { id, text, since: Instant::now() });
+        let id = format!("{run:08x}-{}", self.newest + 1).into();
+        self.push_entry(Entry { id, text, part, since: Instant::now() });
+    }
+
+    fn push_entry(&mut self, entry: Entry) {
+        self.newest = self.newest.max(number(&entry.id));
+        self.events.push(entry.part, entry.text.len(), entry);
     }
 
     /// Removes events. Those with a reason become dead letters.
@@ -65,8 +77,34 @@ fn number(id: &str) -> u64 {
 // === impl JournalInMemory ===
 
 impl JournalInMemory {
-    pub(super) fn new(limits: JournalLimits) -> Self {
-        Self { limits, run: rand::random(), state: Mutex::default() }
+    /// A journal with these events.
+    pub(super) fn new(limits: JournalLimits, state: State, durable: Option<Durable>) -> Arc<Self> {
+        let journal = Arc::new(Self { limits, run: rand::random(), state: Mutex::new(state), durable });
+        if let Some(durable) = &journal.durable {
+            durable.store.add_source(Arc::clone(&journal) as _);
+        }
+        journal
+    }
+
+    /// Everything that a restart must not change, as text.
+    #[cfg(test)]
+    pub(super) fn describe(&self) -> Vec<String> {
+        self.state().describe()
+    }
+
+    /// Completes with a value as soon as the record is on disk. The caller holds the lock.
+    fn when_written<T: Send + 'static>(
+        &self,
+        value: T,
+        kind: Kind,
+        write: impl FnOnce(&mut Encoder<'_>),
+    ) -> Pending<'_, T> {
+        let Some(durable) = &self.durable else { return Box::pin(ready(Ok(value))) };
+        let position = durable.append(kind, write);
+        Box::pin(async move {
+            durable.written(position).await?;
+            Ok(value)
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -79,8 +117,9 @@ impl Journal for JournalInMemory {
         let mut state = self.state();
         // Keys do not matter: no other server reports to this journal.
         events.iter().for_each(|event| state.push(self.run, event.part, event.text.clone()));
+        let (count, times) = (events.len(), Times::now());
         let dropped = state.events.drop_excess(self.limits.size, self.limits.bytes);
-        Box::pin(ready(Ok(dropped)))
+        self.when_written(dropped, Kind::JournalAppended, |one| state.write_newest(count, &times, one))
     }
 
     fn take<'a>(&'a self, _lease: Duration, max: usize, from: &'a Start) -> Pending<'a, Taken> {
@@ -110,7 +149,9 @@ impl Journal for JournalInMemory {
         state.remove(&ids);
         let too_many = state.dead.len().saturating_sub(self.limits.dead_letters);
         state.dead.drain(..too_many);
-        Box::pin(ready(Ok(too_many as u64)))
+        self.when_written(too_many as u64, Kind::JournalRemoved, |one| {
+            records::write_removed(delivered, given_up, one)
+        })
     }
 
     fn dead_letters<'a>(&'a self, after: &'a str, max: usize) -> Pending<'a, DeadLetters> {
@@ -130,14 +171,21 @@ impl Journal for JournalInMemory {
                 ids => ids.iter().any(|id| **id == *letter.id),
             };
             if is_meant {
-                cleared.push(letter.text.clone());
+                cleared.push((letter.id.clone(), letter.text.clone()));
             }
             !is_meant
         });
         let count = cleared.len() as u64;
+        let removed: Vec<Box<str>> = cleared.iter().map(|(id, _)| id.clone()).collect();
+        let mut resent = 0;
         if resend {
-            cleared.into_iter().for_each(|text| state.push(self.run, Part::Others, text));
+            resent = cleared.len();
+            cleared.into_iter().for_each(|(_, text)| state.push(self.run, Part::Others, text));
         }
-        Box::pin(ready(Ok(count)))
+        let times = Times::now();
+        self.when_written(count, Kind::LettersRemoved, |one| {
+            records::write_ids(&removed, one);
+            state.write_newest(resent, &times, one);
+        })
     }
 }

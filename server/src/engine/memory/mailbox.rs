@@ -7,6 +7,8 @@
 //! A device has a mailbox of its own; see [`nodevent_protocol::mailbox::of_device`]. It begins as a copy of that of its
 //! user.
 
+pub(super) mod records;
+
 use crate::mailbox::{
     Acknowledgement, MailboxPage, MailboxSettings, MessageId, NewMessage, PageRequest, Removed, Stored,
     StoredMessage,
@@ -160,15 +162,33 @@ impl MemoryMailboxes {
         {
             return StoreOutcome::Not(Stored::Full);
         }
+        if let Some(id) = new.idempotency_key.and_then(|key| self.stored_before(new.user, key, now)) {
+            return StoreOutcome::Not(Stored::Duplicate(id));
+        }
+        let id = MessageId::next(now_us, self.mailboxes.get(new.user).map_or(MessageId::FIRST, |one| one.newest));
+        let message = Arc::new(StoredMessage { id, text: with_id(new.text, id).into() });
+        let expiry = new.ttl.and_then(|ttl| now.checked_add(ttl));
+        StoreOutcome::Now(self.insert(new.user, message, expiry, new.idempotency_key, now))
+    }
+
+    /// The id of the message that was stored with an idempotency key.
+    fn stored_before(&mut self, user: &str, key: &str, now: Instant) -> Option<MessageId> {
+        self.mailboxes.get(user)?;
+        self.change(user, now, |mailbox| mailbox.keys.get(key).copied())
+    }
+
+    /// Stores a message that has its id.
+    fn insert(
+        &mut self,
+        user: &str,
+        message: Arc<StoredMessage>,
+        expiry: Option<Instant>,
+        key: Option<&str>,
+        now: Instant,
+    ) -> StoredNow {
         let settings = self.settings.clone();
-        self.change(new.user, now, |mailbox| {
-            let key = new.idempotency_key;
-            if let Some(id) = key.and_then(|key| mailbox.keys.get(key)) {
-                return StoreOutcome::Not(Stored::Duplicate(*id));
-            }
-            let previous = mailbox.newest;
-            let id = MessageId::next(now_us, previous);
-            let message = Arc::new(StoredMessage { id, text: with_id(new.text, id).into() });
+        self.change(user, now, |mailbox| {
+            let (previous, id) = (mailbox.newest, message.id);
             let mut dropped = 0;
             while mailbox.messages.len() >= settings.count || mailbox.bytes + message.text.len() > settings.bytes {
                 let Some(oldest) = mailbox.messages.first_key_value().map(|(id, _)| *id) else { break };
@@ -177,7 +197,6 @@ impl MemoryMailboxes {
             }
             mailbox.newest = id;
             mailbox.bytes += message.text.len();
-            let expiry = new.ttl.and_then(|ttl| now.checked_add(ttl));
             mailbox.messages.insert(id, (Arc::clone(&message), expiry));
             mailbox.expiries.extend(expiry.map(|at| (at, id)));
             if let Some(key) = key {
@@ -189,7 +208,7 @@ impl MemoryMailboxes {
                 }
             }
             let unread = mailbox.messages.len() as u64;
-            StoreOutcome::Now(StoredNow { message, previous, unread, dropped })
+            StoredNow { message, previous, unread, dropped }
         })
     }
 
@@ -287,8 +306,14 @@ impl MemoryMailboxes {
         let names = self.devices.entry(user.into()).or_default();
         names.retain(|one| **one != *name);
         names.push_back(known);
-        let gone = if names.len() > MAX_DEVICES { names.pop_front() } else { None };
-        Some(gone.map_or(0, |gone| self.remove(&gone)))
+        Some(self.drop_oldest_device(user))
+    }
+
+    /// Removes a user's oldest device if there are too many. Returns how many messages it had.
+    fn drop_oldest_device(&mut self, user: &str) -> u64 {
+        let Some(names) = self.devices.get_mut(user).filter(|names| names.len() > MAX_DEVICES) else { return 0 };
+        let gone = names.pop_front();
+        gone.map_or(0, |gone| self.remove(&gone))
     }
 
     /// A connection of a user was closed.

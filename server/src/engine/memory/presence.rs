@@ -78,7 +78,7 @@ impl MemoryPresence {
                             recorder.presence_published(&event);
                         }
                         if let Ok(publication) = publication::parse(event.as_bytes()) {
-                            memory.publish(&publication, None, Publisher::PRESENCE).await;
+                            memory.announce(&publication, Publisher::PRESENCE).await;
                             metrics.presence_events.fetch_add(1, Relaxed);
                         }
                     }

@@ -6,7 +6,7 @@ use crate::support::server::metric;
 use crate::support::site::Site;
 use crate::support::wait::until;
 use rustix::process::Signal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -131,6 +131,11 @@ impl Node {
         (self.program, self.site, self.admin) = Self::serve(&self.folder, self.port, &self.settings).await;
         self.baseline = footprint(&self.program);
         self.ready().await;
+    }
+
+    /// The folder of its configuration.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// The value of a series.

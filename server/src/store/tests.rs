@@ -1,0 +1,172 @@
+use super::*;
+use tempfile::TempDir;
+
+fn settings(folder: &TempDir) -> Settings {
+    Settings { folder: folder.path().join("store"), sync: SyncMode::Always }
+}
+
+fn open(settings: &Settings) -> Result<(OpenStore, Vec<String>), StoreError> {
+    let mut loading = Loading::open(settings)?;
+    let texts = read(&mut loading)?;
+    Ok((loading.start(Arc::default())?, texts))
+}
+
+fn read(loading: &mut Loading) -> Result<Vec<String>, StoreError> {
+    let mut texts = Vec::new();
+    loading.read(|mut record| {
+        texts.push(format!("{} {}", record.kind, record.contents.text()?));
+        Some(())
+    })?;
+    Ok(texts)
+}
+
+fn append(store: &Store, text: &str) -> LogPosition {
+    store.append(7, 1, |one| {
+        one.text(text);
+    })
+}
+
+#[test]
+fn what_was_appended_is_there_after_the_store_was_closed_in_the_same_order() {
+    let folder = TempDir::new().unwrap();
+    let settings = settings(&folder);
+    let mut expected = Vec::new();
+    for round in 0..3 {
+        let (open, texts) = open(&settings).unwrap();
+        assert_eq!(texts, expected);
+        for number in 0..100 {
+            let position = append(open.store(), &format!("{round} {number}"));
+            expected.push(format!("7 {round} {number}"));
+            if number % 10 == 0 {
+                open.store().flush();
+                assert!(open.store().is_written(position));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_record_is_written_soon_after_it_was_appended() {
+    let folder = TempDir::new().unwrap();
+    let (open, _) = open(&settings(&folder)).unwrap();
+    for number in 0..10 {
+        let position = append(open.store(), &number.to_string());
+        open.store().written(position).await;
+        assert!(open.store().is_written(position) && !open.store().is_written(position + 1));
+    }
+    assert_eq!(open.store().0.metrics.store_commits.load(Relaxed), 10);
+}
+
+struct Rest(Mutex<Vec<String>>);
+
+impl Source for Rest {
+    fn write_all(&self, store: &Store) {
+        for text in self.0.lock().unwrap().iter() {
+            append(store, text);
+            store.pause();
+        }
+    }
+}
+
+#[test]
+fn a_checkpoint_replaces_the_log_before_it_and_the_file_stays_small() {
+    let folder = TempDir::new().unwrap();
+    let settings = settings(&folder);
+    let (mut opened, _) = open(&settings).unwrap();
+    let store = opened.store().clone();
+    store.add_source(Arc::new(Rest(Mutex::new(vec!["all".into()]))));
+    let text = "x".repeat(100_000);
+    let mut sizes = Vec::new();
+    for _ in 0..4 {
+        for _ in 0..20 {
+            append(&store, &text);
+            store.flush();
+        }
+        store.checkpoint();
+        append(&store, "later");
+        store.flush();
+        sizes.push(store.0.metrics.store_bytes.load(Relaxed));
+    }
+    assert!(sizes[3] <= sizes[0] * 2, "{sizes:?}");
+    opened.close();
+    let mut loading = Loading::open_existing(&settings).unwrap();
+    assert_eq!(read(&mut loading).unwrap(), ["7 all", "7 later"]);
+    let before = loading.file_size();
+    loading.compact().unwrap();
+    assert!(loading.file_size() < before, "{before} and {}", loading.file_size());
+    assert_eq!(read(&mut loading).unwrap(), ["7 all", "7 later"]);
+}
+
+#[test]
+fn a_log_that_grows_gets_a_checkpoint_by_itself() {
+    let folder = TempDir::new().unwrap();
+    let (open, _) = open(&settings(&folder)).unwrap();
+    let (store, text) = (open.store(), "x".repeat(1 << 20));
+    for _ in 0..=MIN_LOG >> 20 {
+        append(store, &text);
+        store.flush();
+    }
+    let began = std::time::Instant::now();
+    while store.0.metrics.store_checkpoints.load(Relaxed) == 0 {
+        assert!(began.elapsed() < Duration::from_secs(60));
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn one_server_has_a_store_and_another_one_says_so() {
+    let folder = TempDir::new().unwrap();
+    let settings = settings(&folder);
+    let (first, _) = open(&settings).unwrap();
+    let error = open(&settings).unwrap_err();
+    assert!(
+        matches!(error, StoreError::InUse(_)) && error.to_string().contains("is used by another server"),
+        "{error}"
+    );
+    drop(first);
+    open(&settings).unwrap();
+}
+
+#[test]
+fn a_store_that_cannot_be_used_is_one_clear_sentence() {
+    let folder = TempDir::new().unwrap();
+    let settings = settings(&folder);
+    assert!(matches!(Loading::open_existing(&settings).unwrap_err(), StoreError::Missing(_)));
+    std::fs::write(&settings.folder, "a file").unwrap();
+    let error = open(&settings).unwrap_err().to_string();
+    assert!(error.contains("cannot be written to"), "{error}");
+    // A file system that refuses every write, also from root.
+    let sys = Settings { folder: "/sys/kernel/nodevent".into(), ..settings.clone() };
+    let error = open(&sys).unwrap_err().to_string();
+    assert!(error.starts_with("the store /sys/kernel/nodevent cannot be written to: "), "{error}");
+}
+
+#[test]
+fn a_store_of_a_newer_version_is_not_touched() {
+    let folder = TempDir::new().unwrap();
+    let settings = settings(&folder);
+    drop(open(&settings).unwrap());
+    Disk::open(&settings.folder, false).unwrap().set_format(2);
+    let error = open(&settings).unwrap_err();
+    assert!(matches!(error, StoreError::Newer { format: 2, known: 1, .. }), "{error}");
+    assert!(error.to_string().contains("was written by a newer version of NoDevent"), "{error}");
+}
+
+#[test]
+fn what_has_changed_on_disk_is_never_served() {
+    let folder = TempDir::new().unwrap();
+    let settings = settings(&folder);
+    let (mut opened, _) = open(&settings).unwrap();
+    append(opened.store(), &"a text that is stored".repeat(100));
+    opened.close();
+    let file = settings.folder.join("nodevent.redb");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let at = bytes.windows(21).rposition(|one| one == b"a text that is stored").unwrap();
+    bytes[at + 3] ^= 1;
+    std::fs::write(&file, &bytes).unwrap();
+    let error = open(&settings).unwrap_err();
+    assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+    std::fs::write(&file, b"not a store").unwrap();
+    let error = open(&settings).unwrap_err();
+    assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+}

@@ -1,0 +1,212 @@
+//! The memory engine with a store: servers are killed, the disk is full, the folder is another server's.
+
+use crate::harness::member::{Member, Observation};
+use crate::harness::node::SLOW_HEARTBEAT;
+use crate::harness::{Fleet, Node, Publishers, eventually, sites, traffic};
+use crate::support::Program;
+use crate::support::program;
+use crate::support::tokens::TOKEN_SECRET;
+use crate::support::{Request, redis::free_port};
+use nodevent_protocol::history::Position;
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
+use serde_json::{Value, json};
+use std::time::Duration;
+use tempfile::TempDir;
+
+const ROOMS: [&str; 3] = ["a", "b", "c"];
+const STORE: &str = "store: data\n/nodevent: {history: {size: 10000}}\n";
+
+/// A server with a store is killed and stopped under traffic. To its members this is a reconnect: they recover, without a
+/// gap and without a lost or repeated publication.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_recover_everything_after_a_server_with_a_store_was_killed() {
+    let mut nodes = vec![Node::start(STORE).await];
+    let fleet = Fleet::join(50, &sites(&nodes), "/nodevent", &ROOMS).await;
+    let publishers = Publishers::start(&sites(&nodes), "/nodevent", &ROOMS);
+    for is_killed in [true, true, false] {
+        traffic(&publishers, 50).await;
+        match is_killed {
+            true => nodes[0].kill().await,
+            false => assert_eq!(nodes[0].terminate().await, Some(0)),
+        }
+        nodes[0].start_again().await;
+        fleet.all_joined().await;
+    }
+    let verdict = fleet.verdict(publishers, &nodes).await;
+    assert_eq!(verdict.gap_notices, 0, "{verdict:?}");
+    assert!(verdict.reconnects >= 150, "{verdict:?}");
+}
+
+/// With an interval, what was confirmed within it may be lost. Every member that reconnects receives a gap notice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_receive_a_gap_when_a_server_that_syncs_by_an_interval_was_killed() {
+    let mut nodes = vec![Node::start(&STORE.replace("data", "{folder: data, sync: 50ms}")).await];
+    let fleet = Fleet::join(20, &sites(&nodes), "/nodevent", &ROOMS).await;
+    let publishers = Publishers::start(&sites(&nodes), "/nodevent", &ROOMS);
+    traffic(&publishers, 50).await;
+    assert_eq!(nodes[0].terminate().await, Some(0));
+    nodes[0].start_again().await;
+    fleet.all_joined().await;
+    assert_eq!(notified(&fleet), 0, "a server that stops by itself loses nothing");
+    traffic(&publishers, 50).await;
+    publishers.pause().await;
+    nodes[0].kill().await;
+    nodes[0].start_again().await;
+    fleet.all_joined().await;
+    publishers.resume();
+    eventually("all members are notified", Duration::from_secs(60), async || notified(&fleet) == 20).await;
+    publishers.finish().await;
+}
+
+/// Members that know that they may have missed something.
+fn notified(fleet: &Fleet) -> usize {
+    let is_gap = |one: &Observation| match one {
+        Observation::Joined { recovered, since, .. } => since.is_some() && !recovered,
+        one => matches!(one, Observation::Gap { .. }),
+    };
+    let has_gap = |member: &&Member| member.record().rooms.values().flatten().any(|(_, one)| is_gap(one));
+    fleet.members.iter().filter(has_gap).count()
+}
+
+/// Revocations, mailboxes, idempotency keys and histories of a server that was killed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_confirmed_is_there_after_a_server_was_killed() {
+    let namespace = format!(
+        "store: data\n/nodevent: {{history: {{size: 100}}, mailbox: {{unknown: keep}}, token: {{secret: {TOKEN_SECRET}}}}}\n"
+    );
+    let mut nodes = [Node::start(&namespace).await];
+    let post = async |node: &Node, path: &str, body: Value, key: &str| {
+        let request = Request::post(path, body.to_string()).header("Idempotency-Key", key);
+        let response = node.site.send(&request).await;
+        assert_eq!(response.status, 200, "{path}: {}", response.text());
+        serde_json::from_slice::<Value>(&response.body).expect("JSON")
+    };
+    let publish = async |node: &Node, number: u32| {
+        let publication = json!({"room": "r", "event": "e", "message": number});
+        post(node, "/api/nodevent/emit", publication, &number.to_string()).await
+    };
+    let notify = async |node: &Node| {
+        let notification = json!({"user": "7", "event": "e", "message": "for 7"});
+        post(node, "/api/nodevent/notify", notification, "k").await
+    };
+    let first = publish(&nodes[0], 1).await;
+    let second = publish(&nodes[0], 2).await;
+    notify(&nodes[0]).await;
+    post(&nodes[0], "/api/nodevent/revoke", json!({"user": "8"}), "r").await;
+    for _ in 0..2 {
+        nodes[0].kill().await;
+        nodes[0].start_again().await;
+    }
+    let again = publish(&nodes[0], 1).await;
+    assert_eq!(again["positions"], first["positions"], "it was published before");
+    let third = publish(&nodes[0], 3).await;
+    let position = |body: &Value| body["positions"][0].as_str().and_then(Position::parse).expect("a position");
+    let (second, third) = (position(&second), position(&third));
+    assert_eq!(third, Position { offset: 3, ..second }, "the room goes on");
+    // A message was stored once.
+    notify(&nodes[0]).await;
+    let exported = export(&mut nodes[0]).await;
+    let of_kind = |kind: &str| exported.iter().filter(|one| one["kind"] == kind).cloned().collect::<Vec<Value>>();
+    let messages = of_kind("message");
+    assert_eq!((messages.len(), &messages[0]["mailbox"]), (1, &json!("7")), "{exported:?}");
+    assert_eq!(messages[0]["message"]["message"], "for 7");
+    assert_eq!(of_kind("revocation")[0]["user"], "8", "{exported:?}");
+    let published: Vec<Value> =
+        of_kind("publication").iter().map(|one| one["publication"]["message"].clone()).collect();
+    assert_eq!(published, [1, 2, 3]);
+}
+
+/// Stops a server, and prints what its store has with the command line.
+async fn export(node: &mut Node) -> Vec<Value> {
+    let (folder, file) = (node.folder().to_owned(), node.folder().join("nodevent.yml"));
+    let file = file.to_str().expect("a path");
+    let busy = Program::run(&folder, &["store", "check", "--config", file]).await;
+    assert_eq!(busy.status.code(), Some(69));
+    assert!(String::from_utf8_lossy(&busy.stderr).contains("is used by another server"), "{busy:?}");
+    node.kill().await;
+    for command in ["check", "compact", "check"] {
+        let done = Program::run(&folder, &["store", command, "--config", file]).await;
+        assert_eq!(done.status.code(), Some(0), "{command}: {done:?}");
+    }
+    let exported = Program::run(&folder, &["store", "export", "--config", file]).await;
+    let lines = String::from_utf8(exported.stdout).expect("UTF-8");
+    lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+/// The disk is full: nothing is confirmed, and the server says that it is not ready. Then there is space again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_confirms_nothing_and_loses_nothing() {
+    let (folder, port) = (TempDir::new().expect("a folder"), free_port());
+    let file = Node::write(&folder, port, &format!("{SLOW_HEARTBEAT}{STORE}"));
+    let mut command = tokio::process::Command::new("sh");
+    // Files of at most 4 MB. Without the signal, writing more is an error.
+    command.arg("-c").arg("trap '' XFSZ; ulimit -S -f 8192; exec \"$0\" \"$1\"").arg(program::NODEVENT).arg(&file);
+    command.current_dir(folder.path());
+    let server = Program::spawn(command);
+    let admin = server.admin().await;
+    let site = crate::support::site::Site::at(&format!("http://127.0.0.1:{port}"));
+    eventually("it is ready", Duration::from_secs(60), async || admin.get("/readyz").await.status == 200).await;
+    let text = "x".repeat(50_000);
+    let publish = async |number: usize| {
+        let body = json!({"room": "a", "event": "e", "message": [number, text]}).to_string();
+        let request = Request::post("/api/nodevent/emit", body);
+        site.send(&request.header("Idempotency-Key", &number.to_string())).await
+    };
+    let mut confirmed = 0;
+    let rejected = loop {
+        let response = publish(confirmed).await;
+        if response.status != 200 {
+            break response;
+        }
+        confirmed += 1;
+        assert!(confirmed < 1_000, "the limit is never reached");
+    };
+    assert_eq!(rejected.status, 503, "{}", rejected.text());
+    assert_ne!(admin.get("/readyz").await.status, 200);
+    let pid = Pid::from_raw(server.pid() as i32);
+    prlimit(pid, Resource::Fsize, Rlimit { current: None, maximum: None }).expect("the limit is lifted");
+    eventually("it is ready again", Duration::from_secs(60), async || admin.get("/readyz").await.status == 200)
+        .await;
+    // The publisher tries again, as publishers do.
+    for number in confirmed..confirmed + 3 {
+        let response = publish(number).await;
+        assert_eq!(response.status, 200, "{}", response.text());
+    }
+    server.signal(Signal::KILL);
+    let mut server = server;
+    server.status().await;
+    let config = file.to_str().expect("a path");
+    let exported = Program::run(folder.path(), &["store", "export", "--config", config]).await;
+    let lines = String::from_utf8(exported.stdout).expect("UTF-8");
+    let numbers: Vec<usize> = lines
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON")["publication"]["message"][0].as_u64())
+        .map(|number| number.expect("a number") as usize)
+        .collect();
+    assert_eq!(numbers, (0..confirmed + 3).collect::<Vec<_>>());
+}
+
+/// What is wrong with the folder is one sentence, and the exit status is 69. Without a store `store check` exits with 64.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_folder_that_cannot_be_used_is_one_sentence_and_exit_status_69() {
+    let node = Node::start(STORE).await;
+    let second = TempDir::new().expect("a folder");
+    let data = node.folder().join("data");
+    let file = second.path().join("file");
+    std::fs::write(&file, "").expect("a file");
+    for (folder, expected) in [
+        (data.to_str().expect("a path"), "is used by another server; each server needs a folder of its own"),
+        ("/sys/kernel/nodevent", "cannot be written to"),
+        (file.to_str().expect("a path"), "cannot be written to"),
+    ] {
+        let config = Node::write(&second, 0, &STORE.replace("data", folder));
+        let config = config.to_str().expect("a path");
+        let refused = Program::run(second.path(), &["serve", config]).await;
+        let printed = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(69), "{printed}");
+        assert!(printed.lines().last().is_some_and(|line| line.contains(expected)), "{printed}");
+    }
+    let config = Node::write(&second, 0, "/nodevent: {open: true}\n");
+    let none = Program::run(second.path(), &["store", "check", "--config", config.to_str().expect("a path")]).await;
+    assert_eq!(none.status.code(), Some(64), "{none:?}");
+}
