@@ -6,7 +6,7 @@ task :hostile do
      "--test", "hostile", "--test", "limits", "--test", "heartbeat_under_load", "--", "--nocapture", "--test-threads=1")
 end
 
-desc "Run 2,000 clients of all protocols, of which some misbehave, for SECONDS (600 by default); needs npm install in e2e"
+desc "Run 2,000 clients of all protocols, some of which misbehave, for SECONDS (600 by default)"
 task soak: "compile:server" do
   root = File.expand_path("..", __dir__)
   sh "npm", "ci", "--silent", chdir: File.join(root, "e2e/action_cable"), verbose: false
