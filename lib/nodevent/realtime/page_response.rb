@@ -118,8 +118,8 @@ module NoDevent
         key && @headers[key]
       end
 
-      # By its name in this version of Rack: with Rack 3, middleware looks for names in lower case only, and would add its
-      # own.
+      # By its name in this version of Rack: with Rack 3, middleware looks for names in lower case only, and would add
+      # its own.
       def set_header(name, value)
         delete_header(name)
         @headers[name] = value
