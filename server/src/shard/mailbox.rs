@@ -71,6 +71,8 @@ struct OwnMailbox {
     awaits_last: bool,
     /// Acknowledgements that are with the engine.
     acknowledgements: u16,
+    /// Notices with lower numbers are older than the connection: a page has what they say, and their counts are outdated.
+    first_notice: u64,
 }
 
 /// What a mailbox waits for.
@@ -186,6 +188,7 @@ impl Shard {
             return;
         }
         let Some(mailboxes) = self.mailboxes_of(namespace) else { return };
+        let first_notice = self.mailboxes.notices.next_number();
         let Some(session) = self.session_mut(slot) else { return };
         if session.mailboxes.get_mut(namespace).is_some() {
             return;
@@ -201,6 +204,7 @@ impl Shard {
             is_first: true,
             awaits_last: true,
             acknowledgements: 0,
+            first_notice,
         });
         mailboxes.connected(&user);
         self.mailboxes.users.entry((namespace, user)).or_default().push(slot);
@@ -401,12 +405,14 @@ impl Shard {
         }
     }
 
-    fn on_own_notice(&mut self, slot: u32, namespace: u16, notice: &MailboxNotice) {
+    fn on_own_notice(&mut self, slot: u32, number: u64, namespace: u16, notice: &MailboxNotice) {
         let unread = notice.unread;
         let is_slow = self.is_slow(slot, notice.size());
         let mailbox = self.session_mut(slot).and_then(|session| session.mailboxes.get_mut(namespace));
         // Another connection may have the slot by now.
-        let is_own = |mailbox: &&mut OwnMailbox| mailbox.state != State::Closed && *mailbox.user == *notice.user;
+        let is_own = |mailbox: &&mut OwnMailbox| {
+            mailbox.state != State::Closed && *mailbox.user == *notice.user && number >= mailbox.first_notice
+        };
         let Some(mailbox) = mailbox.filter(is_own) else { return };
         match &notice.event {
             MailboxEvent::Acknowledged(acknowledgement) => {

@@ -26,11 +26,14 @@ pub(super) struct Notices {
     of_users: HashMap<User, VecDeque<OnItsWay>>,
     /// The users in `of_users`, in the order of their turns.
     turns: VecDeque<User>,
+    /// The number of the next notice.
+    next_number: u64,
 }
 
 /// A notice.
 #[derive(Debug)]
 struct OnItsWay {
+    number: u64,
     broadcast: Arc<MailboxBroadcast>,
     /// The connections that have not received it. `None`: those before it come first. A user may have very many connections
     /// and notices, so not every notice lists them.
@@ -44,23 +47,32 @@ impl Notices {
         self.turns.is_empty()
     }
 
+    /// A mailbox that is added now receives notices from this number on: its first page has what was before.
+    pub(super) fn next_number(&self) -> u64 {
+        self.next_number
+    }
+
     fn add(&mut self, user: User, broadcast: Arc<MailboxBroadcast>) {
         let queue = self.of_users.entry(user.clone()).or_default();
         if queue.is_empty() {
             self.turns.push_back(user);
         }
-        queue.push_back(OnItsWay { broadcast, slots: None });
+        queue.push_back(OnItsWay { number: self.next_number, broadcast, slots: None });
+        self.next_number += 1;
     }
 
-    /// The next connections of the user whose turn it is, with what is passed on to them, and the bytes that the notice
-    /// gives back if these are its last ones. `connections`: those of each user.
-    fn next(&mut self, connections: &HashMap<User, Vec<u32>>) -> Option<(Arc<MailboxBroadcast>, Vec<u32>, u32)> {
+    /// The next connections of the user whose turn it is, with what is passed on to them and its number, and the bytes that
+    /// the notice gives back if these are its last ones. `connections`: those of each user.
+    fn next(
+        &mut self,
+        connections: &HashMap<User, Vec<u32>>,
+    ) -> Option<(Arc<MailboxBroadcast>, u64, Vec<u32>, u32)> {
         let user = self.turns.pop_front()?;
         let queue = self.of_users.get_mut(&user)?;
         let first = queue.front_mut()?;
         let left = first.slots.get_or_insert_with(|| connections.get(&user).cloned().unwrap_or_default());
         let from = left.len().saturating_sub(CONNECTIONS_PER_TURN);
-        let (slots, broadcast) = (left.split_off(from), Arc::clone(&first.broadcast));
+        let (slots, broadcast, number) = (left.split_off(from), Arc::clone(&first.broadcast), first.number);
         let mut released = 0;
         if left.is_empty() {
             released = broadcast.cost;
@@ -71,7 +83,7 @@ impl Notices {
         } else {
             self.turns.push_back(user);
         }
-        Some((broadcast, slots, released))
+        Some((broadcast, number, slots, released))
     }
 }
 
@@ -90,9 +102,9 @@ impl Shard {
     /// Passes notices on for as long as a turn lasts.
     pub(super) fn pass_on_notices(&mut self) {
         let began = Instant::now();
-        while let Some((broadcast, slots, released)) = self.mailboxes.notices.next(&self.mailboxes.users) {
+        while let Some((broadcast, number, slots, released)) = self.mailboxes.notices.next(&self.mailboxes.users) {
             for slot in slots {
-                self.on_own_notice(slot, broadcast.namespace, &broadcast.notice);
+                self.on_own_notice(slot, number, broadcast.namespace, &broadcast.notice);
             }
             self.delivery.release(released);
             if began.elapsed() >= NOTICES_TURN {
@@ -116,7 +128,7 @@ mod tests {
     type Connections = HashMap<User, Vec<u32>>;
 
     fn next(notices: &mut Notices, connections: &Connections) -> Option<(String, u64, usize, u32)> {
-        let (broadcast, slots, released) = notices.next(connections)?;
+        let (broadcast, _, slots, released) = notices.next(connections)?;
         Some((broadcast.notice.user.to_string(), broadcast.notice.unread, slots.len(), released))
     }
 
@@ -142,5 +154,23 @@ mod tests {
             expected.map(|(user, unread, slots, released)| (user.to_owned(), unread, slots, released))
         );
         assert!(notices.is_empty() && notices.of_users.is_empty());
+    }
+
+    /// A connection that opens while notices wait is in the list that the next notice makes, so it must know which of them
+    /// are older: the count of unread messages in such a notice is older than its page.
+    #[test]
+    fn a_mailbox_that_is_added_while_notices_wait_can_tell_them_from_later_ones() {
+        let mut notices = Notices::default();
+        let (user, before) = notice("user", 39);
+        notices.add(user.clone(), before);
+        let first_notice = notices.next_number();
+        notices.add(user.clone(), notice("user", 40).1);
+        let connections = Connections::from_iter([(user, vec![1])]);
+        let numbers: Vec<_> = std::iter::from_fn(|| notices.next(&connections))
+            .map(|(one, number, ..)| (one.notice.unread, number))
+            .collect();
+        let is_passed_on: Vec<_> =
+            numbers.iter().map(|(unread, number)| (*unread, *number >= first_notice)).collect();
+        assert_eq!(is_passed_on, [(39, false), (40, true)]);
     }
 }
