@@ -205,7 +205,7 @@ mod tests {
             "`calls`" => {
                 "/a:\n  open: true\n  calls:\n    url: http://localhost/\n    secret: a-secret-of-more-than-sixteen\n"
             }
-            "`store`" => "/a:\n  open: true\nstore:\n  folder: storage\n",
+            "`store`" => "/a:\n  open: true\nstore:\n  folder: /storage\n",
             "`notifications`" => "/:\n  dialect: notifications\n  notifications:\n    channels: notif\n",
             _ => return None,
         })
