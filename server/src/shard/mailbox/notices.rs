@@ -159,7 +159,7 @@ mod tests {
     /// A connection that opens while notices wait is in the list that the next notice makes, so it must know which of them
     /// are older: the count of unread messages in such a notice is older than its page.
     #[test]
-    fn a_mailbox_that_is_added_while_notices_wait_can_tell_them_from_later_ones() {
+    fn a_mailbox_that_is_added_while_notices_wait_distinguishes_them_from_later_ones() {
         let mut notices = Notices::default();
         let (user, before) = notice("user", 39);
         notices.add(user.clone(), before);
