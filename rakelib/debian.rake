@@ -4,15 +4,12 @@
 # `spec/nodevent/debian_package_spec.rb` tests it.
 
 require_relative "package/debian_package"
+require_relative "package/server_build"
 
 namespace :package do
   desc "Build the Debian package of the server into pkg/ (NODEVENT_PROFILE=release as for users; dev by default)"
   task :deb do
-    profile = ENV.fetch("NODEVENT_PROFILE", "dev")
-    folder = File.join(ENV.fetch("CARGO_TARGET_DIR", File.join(DebianPackage::ROOT, "target")),
-                       profile == "dev" ? "debug" : profile)
-    sh "cargo", "build", "--locked", "--profile", profile, "--package", "nodevent-server", verbose: false
-    DebianPackage.build(File.join(folder, "nodevent"))
+    DebianPackage.build(ServerBuild.binary)
     puts "built #{DebianPackage.file}"
   end
 
