@@ -37,7 +37,12 @@ module NoDevent
 
     class << self
       # @return [Boolean] whether an `emit` without the option waits
-      attr_accessor :default
+      attr_reader :default
+
+      def default=(wanted)
+        @default = wanted
+        Native::FastPath.invalidate
+      end
 
       # Calls the block after the commit; never, if one of the transactions is rolled back. A savepoint that is rolled
       # back is enough, if it was open now.

@@ -40,8 +40,14 @@ module NoDevent
       return if route.nil? || AfterCommit.default || !event.is_a?(::String)
       return if Instrumentation.subscribed?("emit.nodevent")
 
-      queued = Publisher.native(config)&.publish_message(room, event, json, route, Encoder.unsure?(message))
+      publisher = Publisher.native(config) or return
+      queued = publisher.publish_message(room, event, json, route, Encoder.unsure?(message))
+      keep_fast_path(publisher, route) if queued
       queued unless queued == 0 # rubocop:disable Style/NumericPredicate -- `true.zero?` does not exist
+    end
+
+    def keep_fast_path(publisher, route)
+      @fast_path = publisher.fast_path(route) unless @fast_path&.current?
     end
 
     def send_encoded(config, place, event, json, options)

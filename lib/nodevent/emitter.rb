@@ -81,7 +81,10 @@ module NoDevent
       # {emit} without keywords; see {Native::PlainEmit}.
       # @api private
       def publish_plain(room, event, message)
-        Namespace.default.publish_plain(room, event, message)
+        namespace = Namespace.default
+        result = namespace.publish_plain(room, event, message)
+        @fast_path = namespace.fast_path
+        result
       rescue Ractor::Error => e
         raise PublishError.ractor(e)
       end

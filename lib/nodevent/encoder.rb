@@ -66,6 +66,13 @@ module NoDevent
         thread[ENCODING] = before if thread
       end
 
+      # Raises what {message} raises for an error of `to_json`.
+      # @raise [EncodingError]
+      def reject(error, room, event)
+        explained = explain(error, room, event)
+        explained.equal?(error) ? raise(error) : raise(explained, cause: error)
+      end
+
       # @return [Boolean] whether what {message} returns may be other text than JSON. Active Support builds JSON from
       #   `as_json` only. Elsewhere an object's `to_json` may return any text
       def unsure?(message)
@@ -124,12 +131,12 @@ module NoDevent
         raise unencodable(room, event, "the message is not JSON")
       end
 
-      private
-
       # Whether `to_json` is Active Support's, which calls `as_json`. It is never unloaded.
       def active_support?
         @active_support ||= defined?(::ActiveSupport::ToJsonWithActiveSupportEncoder) ? true : false
       end
+
+      private
 
       def generate(message)
         return ::ActiveSupport::JSON.encode(message) if active_support?

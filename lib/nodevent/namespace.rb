@@ -46,6 +46,10 @@ module NoDevent
       @name = name
     end
 
+    # @api private
+    # @return [Native::FastPath, nil]
+    attr_reader :fast_path
+
     # @return [String] the name with its leading slash
     # @raise [ConfigurationError]
     def name

@@ -17,7 +17,12 @@ module NoDevent
 
     class << self
       # @return [#publish, nil] the custom publisher
-      attr_accessor :custom
+      attr_reader :custom
+
+      def custom=(publisher)
+        @custom = publisher
+        Native::FastPath.invalidate
+      end
 
       # @param config [Configuration]
       # @return [#publish]
@@ -79,6 +84,7 @@ module NoDevent
       def swap(cached)
         old = @cached
         @cached = cached
+        Native::FastPath.invalidate
         old.each_value(&:close)
       end
 

@@ -223,4 +223,27 @@ module Bench
   class HooksRedis < NodeventRedis
     prepend WithHook
   end
+
+  # The server with its memory engine and a store, which has each publication on disk before it is delivered.
+  class StoreMemory < NodeventMemory
+    SCENARIOS = %w[steady burst flood rooms idle connect many-rooms].freeze
+
+    def name
+      "store-memory"
+    end
+
+    def title
+      "#{super}, with a store"
+    end
+
+    def takes_part_in?(scenario)
+      SCENARIOS.include?(scenario.name)
+    end
+
+    # The store of an earlier round is removed, so that each round starts with an empty one.
+    def files(workspace)
+      FileUtils.rm_rf(File.join(workspace.folder, "store"))
+      super.transform_values { |text| JSON.generate(JSON.parse(text).merge(store: "store")) }
+    end
+  end
 end

@@ -29,6 +29,7 @@ module Bench
        Target.new("steady: CPU per delivery", 1.15, "× bare loop", method(:steady)),
        Target.new("hooks: CPU per delivery of steady", 1.1, "× without a hook", method(:hooks)),
        *cable,
+       *store,
        Target.new("slow clients: p99 of the others", 1.1, "× without them", method(:slow)),
        Target.new("`emit` in Ruby beyond the message's `to_json`", 1, "µs", method(:emit)),
        Target.new("lost, in all scenarios together", 0, "", method(:lost))]
@@ -69,6 +70,14 @@ module Bench
       figures.map do |scenario, name|
         value = ->(server) { @results.ratio(scenario, server.sub("nodevent", "cable"), name, to: server) }
         Target.new("Action Cable: #{scenario}", 1.15, "× `nodevent` dialect", value)
+      end
+    end
+
+    # The same load with a store.
+    def store
+      %w[steady burst].map do |scenario|
+        value = ->(server) { @results.ratio(scenario, server.sub("nodevent", "store"), :cpu, to: server) }
+        Target.new("store: CPU per delivery of #{scenario}", 1.1, "× without a store", value)
       end
     end
 

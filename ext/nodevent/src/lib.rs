@@ -6,6 +6,7 @@
 
 mod engine;
 mod event_log;
+mod fast_path;
 mod key;
 mod message;
 mod plain_emit;
@@ -63,6 +64,7 @@ fn define(ruby: &Ruby) -> Result<(), Error> {
     native.define_singleton_method("forks", function!(process::forks, 0))?;
 
     plain_emit::define(native)?;
+    fast_path::define(ruby, native)?;
 
     let class = native.define_class("Publisher", ruby.class_object())?;
     class.define_singleton_method("new", function!(Publisher::new, 1))?;

@@ -1,11 +1,13 @@
 //! `emit` without keywords, which allocates nothing.
 //!
 //! A method in Ruby that takes `*message, **options` allocates an Array and a Hash in each call. The module
-//! `NoDevent::Native::PlainEmit` is prepended to what has such an `emit`. It calls `publish_plain(room, event, message)`
-//! if there are no keywords, and otherwise the method in Ruby.
+//! `NoDevent::Native::PlainEmit` is prepended to what has such an `emit`. Without keywords, it publishes by
+//! [`fast_path`], or calls `publish_plain(room, event, message)` if that does not know the case. With keywords, it calls
+//! the method in Ruby.
 
-use magnus::rb_sys::AsRawValue;
-use magnus::{Error, Module, RModule};
+use crate::{fast_path, guard};
+use magnus::rb_sys::{AsRawValue, resume_error};
+use magnus::{Error, Module, RModule, Ruby};
 use rb_sys::{ID, VALUE};
 use std::ffi::{CStr, c_int};
 use std::sync::OnceLock;
@@ -45,6 +47,17 @@ unsafe extern "C" fn emit(count: c_int, arguments: *const VALUE, receiver: VALUE
         };
         let message = if count == 3 { *arguments.add(2) } else { rb_sys::Qnil as VALUE };
         let all = [*arguments, *arguments.add(1), message];
-        rb_sys::rb_funcallv(receiver, *id, 3, all.as_ptr())
+        match publish(receiver, all) {
+            Ok(Some(result)) => result,
+            Ok(None) => rb_sys::rb_funcallv(receiver, *id, 3, all.as_ptr()),
+            Err(error) => resume_error(error),
+        }
+    }
+}
+
+fn publish(receiver: VALUE, [room, event, message]: [VALUE; 3]) -> Result<Option<VALUE>, Error> {
+    match Ruby::get() {
+        Ok(ruby) => guard(&ruby, || fast_path::emit(&ruby, receiver, room, event, message)),
+        Err(_) => Ok(None),
     }
 }

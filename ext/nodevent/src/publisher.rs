@@ -106,6 +106,21 @@ impl Publisher {
         })
     }
 
+    /// Publishes the JSON of a message to a room: `(room, event, message)`. Both names are plain. Allocates one text.
+    ///
+    /// # Errors
+    /// The publishing thread could not be started.
+    pub(crate) fn publish_plain(
+        &self,
+        ruby: &Ruby,
+        channel: &Arc<str>,
+        (room, event, message): (&[u8], &[u8], &[u8]),
+    ) -> Result<Result<(), Rejected>, Error> {
+        let state = self.get_or_start(ruby)?;
+        let body = message::publication(room, event, message).into();
+        Ok(self.push(state, PublicationRef { body, ..PublicationRef::empty(Arc::clone(channel)) }))
+    }
+
     /// `publish_and_wait(channel, json, idempotency_key, seconds)`: returns `[:ok, confirmation]`, `[:failed, reason]`,
     /// `[:full, nil]`, `[:closed, nil]`, or after the timeout `[:timeout, withdrawn, reason]`. A publication that was
     /// not withdrawn may still arrive. The last `reason` explains why the engine cannot be reached, if it cannot.
@@ -296,14 +311,7 @@ impl ProcessState {
 
     /// A publication without a body.
     fn empty(&self, channel: RString) -> Result<PublicationRef, Error> {
-        Ok(PublicationRef {
-            channel: self.channel(channel)?,
-            body: Bytes::new(),
-            number: 0,
-            idempotency_key: None,
-            receipt: None,
-            emitted_at: Instant::now(),
-        })
+        Ok(PublicationRef::empty(self.channel(channel)?))
     }
 
     fn channel(&self, channel: RString) -> Result<Arc<str>, Error> {
@@ -317,7 +325,7 @@ impl ProcessState {
 }
 
 /// Whether ASCII in this text means ASCII: it does not in UTF-16 and UTF-7, for example.
-fn is_ascii_compatible(text: RString) -> bool {
+pub(crate) fn is_ascii_compatible(text: RString) -> bool {
     // SAFETY: it is a String, and Ruby's lock is held.
     unsafe {
         let encoding = rb_sys::rb_enc_get_index(text.as_raw());

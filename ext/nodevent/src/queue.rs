@@ -29,6 +29,14 @@ pub(crate) struct PublicationRef {
     pub(crate) emitted_at: Instant,
 }
 
+impl PublicationRef {
+    /// A publication without a body, emitted now.
+    pub(crate) fn empty(channel: Arc<str>) -> Self {
+        let (body, emitted_at) = (Bytes::new(), Instant::now());
+        Self { channel, body, number: 0, idempotency_key: None, receipt: None, emitted_at }
+    }
+}
+
 /// The engine's confirmation of one publication.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Confirmation {

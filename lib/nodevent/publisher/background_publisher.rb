@@ -61,6 +61,18 @@ module NoDevent
         queued
       end
 
+      # @api private
+      # @param route [Configuration::Route]
+      # @return [Native::FastPath, nil] what makes the next calls of `emit` cheap, unless they have something to ask
+      def fast_path(route)
+        return unless route.is_native && Reporter.running?
+        # Parts of Active Support may be loaded later.
+        return unless Encoder.active_support? ? defined?(::ActiveSupport::Notifications) : !defined?(::ActiveSupport)
+
+        json = Encoder.active_support? ? ::ActiveSupport::JSON : nil
+        Native::FastPath.new(@native, route.channel, route.max_room, route.max_size, json)
+      end
+
       # @param timeout [Numeric] seconds
       # @return [Boolean] whether everything published so far has reached the engine
       def flush(timeout = 5)

@@ -26,6 +26,11 @@ module NoDevent
           nil
         end
 
+        # @return [Boolean] whether {start} and {published} have nothing to do
+        def running?
+          @thread&.alive? && @finished != Native.forks
+        end
+
         # Registers a flush at exit, for at most `seconds`, which reports what could not be sent.
         def at_exit(seconds)
           @seconds = seconds
@@ -68,6 +73,7 @@ module NoDevent
         def finish
           flush_unsent
           @finished = Native.forks
+          Native::FastPath.invalidate
         end
 
         # Each process creates its own pipe, including forks.
@@ -78,6 +84,8 @@ module NoDevent
           Thread.new do
             Thread.current.name = "nodevent reports"
             loop { wait_and_drain(reader) }
+          ensure
+            Native::FastPath.invalidate
           end
         end
 
