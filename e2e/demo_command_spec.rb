@@ -39,7 +39,8 @@ RSpec.describe "bin/demo" do
 
   after { E2E::Program.stop_all }
 
-  it "prints the address of the live, seeded board; TERM stops everything" do
+  # With Turbo from npm.
+  it "prints the address of the live, seeded board; TERM stops everything", :npm do
     demo = run_demo
     board, server = addresses(demo)
     expect(Net::HTTP.get(board)).to include("Which sound means home to you?", "#{server}/api/board")

@@ -24,14 +24,14 @@ RSpec.describe "The README's Rails section, on a new application" do
     E2E::Readme.files(@readme.next("erb")).each { |file, text| @app.append(file, text) }
   end
 
-  # A page is open, a comment is written in another process, and the page shows it. `rake nodevent:doctor` agrees.
+  # Two browsers have the page open, a comment is written in another process, and both show it. `rake nodevent:doctor` agrees.
   def expect_a_live_page(configuration)
     @app.configure(configuration)
     expect(@app.run(@check)).to include("config/nodevent.yml: no errors")
     @app.start(@serve)
     open_discussion
     @app.run("bin/rails runner '#{@readme.code(/comments\.create!/).sub('first', 'last')}'")
-    expect(omar).to have_css("#comments li", text: "Hello", count: 1)
+    [ines, omar].each { |person| expect(person).to have_css("#comments li", text: "Hello", count: 1) }
     expect(@app.run(@readme.code(/\Arake nodevent:doctor/))).to include("arrived through the server")
     yield if block_given?
   ensure
@@ -53,8 +53,17 @@ RSpec.describe "The README's Rails section, on a new application" do
 
   def open_discussion
     id = @app.run(%(bin/rails runner 'print Discussion.create!(title: "Live?").id')).to_i
-    omar.visit("#{@app.url}/discussions/#{id}")
-    eventually("the page is in its room") { omar.evaluate_script("NoDevent.room('Discussion_#{id}').joined") }
+    [ines, omar].each do |person|
+      person.visit("#{@app.url}/discussions/#{id}")
+      eventually("the page is in its room") { person.evaluate_script("NoDevent.room('Discussion_#{id}').joined") }
+    end
+  end
+
+  # Everything that the page loads, the client included, comes from the application.
+  def expect_one_port
+    loaded = omar.evaluate_script("performance.getEntriesByType('resource').map(({ name }) => name)")
+    expect(loaded.grep(/nodevent/)).not_to be_empty
+    expect(loaded.map { |address| URI(address).port }.uniq).to eq([@app.port])
   end
 
   it "uses every code block" do
@@ -63,7 +72,11 @@ RSpec.describe "The README's Rails section, on a new application" do
   end
 
   it "is live with the generated configuration, and shown at once while the server hangs" do
-    expect_a_live_page(@generated) { expect_a_page_without_server }
+    expect(YAML.safe_load(@generated, aliases: true)["development"]["/nodevent"].keys).to eq(["secret"]) # no Redis
+    expect_a_live_page(@generated) do
+      expect_one_port
+      expect_a_page_without_server
+    end
   end
 
   it "is live with the handwritten configuration, on Redis" do

@@ -9,7 +9,7 @@ module E2E
   # Node are skipped; the Gemfile has no source and only the required gems, so that Bundler uses installed ones;
   # `vendor/NoDevent` is a link to this checkout; both ports are free ones.
   class NewApp
-    SKIPPED = %w[javascript bundle git spring listen bootsnap sprockets test system-test action-cable action-mailer action-mailbox
+    SKIPPED = %w[javascript bundle git spring listen bootsnap sprockets asset-pipeline test system-test action-cable action-mailer action-mailbox
                  action-text active-storage webpack-install turbolinks].map { |part| "--skip-#{part}" }
     GEMS = %w[rails puma sqlite3 rspec].map { |name| "gem \"#{name}\"\n" }.join
 

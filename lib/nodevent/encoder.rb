@@ -16,12 +16,14 @@ module NoDevent
     # A message is one level below the publication, and json accepts 100.
     NESTED = JSON::State.new.tap { |state| state.depth = 1 }.freeze
     MAX_DEPTH = 99
+    # json 3 rejects an object with the same name twice, which servers and browsers read. Older versions ignore the option.
+    REPEATED = { allow_duplicate_key: true }.freeze
     # Classes whose `to_json` is Ruby's, and those of them that contain nothing else.
     SCALARS = [::NilClass, ::TrueClass, ::FalseClass, ::Integer, ::Float, ::String, ::Symbol]
               .to_h { |owner| [owner, true] }.compare_by_identity.freeze
     PLAIN = SCALARS.merge(::Hash => true, ::Array => true).compare_by_identity.freeze
 
-    private_constant :POSITION_BYTES, :ENCODING, :FIBER_LOCAL, :NESTED, :MAX_DEPTH, :SCALARS, :PLAIN
+    private_constant :POSITION_BYTES, :ENCODING, :FIBER_LOCAL, :NESTED, :MAX_DEPTH, :REPEATED, :SCALARS, :PLAIN
 
     class << self
       # @return [String] the event's name
@@ -90,7 +92,7 @@ module NoDevent
         if check
           check_json(text, room, event)
           # Raises NestingError, as the JSON of a Hash around the message does.
-          JSON.parse(json, max_nesting: MAX_DEPTH)
+          JSON.parse(json, max_nesting: MAX_DEPTH, **REPEATED)
         end
         check_size(text, room, event, config)
         text
@@ -122,7 +124,7 @@ module NoDevent
       # @raise [EncodingError, MessageTooLargeError]
       def wrap(room, event, message, config)
         # A text that closes the object would add members of its own.
-        JSON.parse(message)
+        JSON.parse(message, **REPEATED)
         json = %({"room":#{JSON.generate(room)},"event":"#{event}","message":#{message}})
         check_json(json, room, event)
         check_size(json, room, event, config)

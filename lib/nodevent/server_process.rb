@@ -114,7 +114,7 @@ module NoDevent
       binary = ServerBinary.path
       return give_up(ServerBinary::MISSING) unless binary
 
-      environment = { "NODEVENT_ENV" => self.class.environment }
+      environment = { "NODEVENT_ENV" => self.class.environment, **secret_key_base }
       @fingerprint = fingerprint
       arguments = ["serve", "--parent-pid", Process.pid.to_s]
       arguments += ["--handover-socket", @socket] if @socket
@@ -123,6 +123,24 @@ module NoDevent
       pid
     rescue SystemCallError => e
       give_up("the server could not be started: #{e.message}")
+    end
+
+    # What the configuration of `nodevent:cable` names. Rails 7.2.3 and newer have it in the credentials in development, too,
+    # and images have the key of the credentials only. Rails is loaded by now, except in a cluster of `puma` that does not
+    # preload it.
+    def secret_key_base
+      return {} if ENV.key?("SECRET_KEY_BASE") || !defined?(::Rails.application) || !configured?(/\$\{SECRET_KEY_BASE\b/)
+
+      { "SECRET_KEY_BASE" => ::Rails.application.secret_key_base }
+    rescue StandardError => e
+      @log.call("the server does not receive secret_key_base: #{e.message.lines.first.to_s.chomp}")
+      {}
+    end
+
+    def configured?(pattern)
+      File.read(self.class.configuration).match?(pattern)
+    rescue SystemCallError
+      false
     end
 
     # The server that this process started before it replaced itself.

@@ -38,8 +38,27 @@ RSpec.describe "rails generate nodevent:cable" do
   def create
     run("rails", "new", @app, *skipped)
     File.write(File.join(@app, "Gemfile"), "gem \"rails\"\ngem \"puma\"\ngem \"sqlite3\"\ngem \"nodevent\", path: \"#{ROOT}\"\n")
-    # It writes the secret of development.
-    run("bin/rails", "runner", "Rails.application.secret_key_base")
+    # Rails writes the secret of development into a file, or has it in the credentials: since 7.2.3, if there are some.
+    @secret = run("bin/rails", "runner", "print Rails.application.secret_key_base")
+  end
+
+  # Runs `bin/rails server`, without the secret in its environment, while the block runs.
+  def served(port)
+    log = File.join(@app, "log/served.log")
+    environment = Children::CLEAN.merge("RAILS_ENV" => "development", "SECRET_KEY_BASE" => nil, "PORT" => port.to_s)
+    pid = Process.spawn(environment, "bin/rails", "server", chdir: @app, pgroup: true, %i[out err] => log)
+    yield -> { File.read(log) }
+  ensure
+    if pid
+      Process.kill(:TERM, -pid)
+      Process.wait(pid)
+    end
+  end
+
+  def ready?(port)
+    Net::HTTP.get_response(URI("http://127.0.0.1:#{port}/readyz")).is_a?(Net::HTTPOK)
+  rescue SystemCallError
+    false
   end
 
   it "moves an application to the server, and `rails destroy` moves it back" do
@@ -59,15 +78,14 @@ RSpec.describe "rails generate nodevent:cable" do
 
     port = Ports.free
     File.write(File.join(@app, "config/nodevent.yml"), read("config/nodevent.yml").gsub("8080", port.to_s))
-    server = NodeventServer.new({}, file: File.join(@app, "config/nodevent.yml"))
-    secret = Dir.glob(File.join(@app, "tmp/*_secret.txt")).first
-    key = NoDevent::Cable::StreamName.derive_key(File.read(secret), "SHA256")
+    server = NodeventServer.new({}, file: File.join(@app, "config/nodevent.yml"), environment: { "SECRET_KEY_BASE" => @secret })
+    key = NoDevent::Cable::StreamName.derive_key(@secret, "SHA256")
     # Channels and connections are those of Rails; without an application there is no welcome.
     expect(CableClient.new(server.port).last_frames.last).to include("reason" => "unavailable")
     script = <<~RUBY
       puts ApplicationController.render(inline: "", layout: "application")[/<meta name="action-cable-url".*?>/]
       key = Rails.application.key_generator.generate_key("turbo/signed_stream_verifier_key", 64)
-      puts [#{key.unpack1('H*').inspect}, #{NoDevent::Cable::StreamName.derive_key(File.read(secret), 'SHA1').unpack1('H*').inspect}].include?(key.unpack1("H*"))
+      puts [#{key.unpack1('H*').inspect}, #{NoDevent::Cable::StreamName.derive_key(@secret, 'SHA1').unpack1('H*').inspect}].include?(key.unpack1("H*"))
       ActionCable.server.broadcast("posts", 1)
       puts NoDevent.flush, NoDevent.stats[:sent], ActionCable.server.config.mount_path.inspect
     RUBY
@@ -96,12 +114,34 @@ RSpec.describe "rails generate nodevent:cable" do
       expect(configuration[environment].keys.grep(%r{\A/})).to eq(%w[/nodevent /cable]), environment
     end
     expect(configuration["production"]["/cable"]["action_cable"]).to eq("secret_key_base" => "${SECRET_KEY_BASE:-}")
-    expect(configuration["development"]["/cable"]["action_cable"].keys).to eq(["secret_key_base_file"])
-    check = [{ "NODEVENT_ENV" => "development" }, NodeventServer.binary, "check", "--offline", File.join(@app, "config/nodevent.yml")]
+    # The file of Rails, if that has the secret. Otherwise Puma passes the secret to the server.
+    file = %w[tmp/local_secret.txt tmp/development_secret.txt].find { |name| File.exist?(File.join(@app, name)) && read(name) == @secret }
+    secret = file ? { "secret_key_base_file" => "../#{file}" } : { "secret_key_base" => "${SECRET_KEY_BASE}" }
+    expect(configuration["development"]["/cable"]["action_cable"]).to eq(secret)
+    check = [{ "NODEVENT_ENV" => "development", "SECRET_KEY_BASE" => @secret }, NodeventServer.binary, "check", "--offline",
+             File.join(@app, "config/nodevent.yml")]
     out, status = Open3.capture2e(*check)
     expect(status).to be_success, out
     expect(read("config/puma.rb").scan("plugin :nodevent").size).to eq(1)
     run("bin/rails", "destroy", "nodevent:cable")
     expect(snapshot).to eq(before)
+  end
+
+  # Rails 8 has the secret in the credentials only, and `bin/dev` runs `bin/rails server`. foreman sets PORT.
+  it "starts the server with `bin/rails server`, which passes the secret of Rails, on the port of the environment" do
+    create
+    run("bin/rails", "generate", "nodevent:cable")
+    port = Ports.free
+    application = Ports.free
+    text = read("config/nodevent.yml").gsub("8080", port.to_s).gsub(/secret_key_base(_file)?: .*/, "secret_key_base: ${SECRET_KEY_BASE}")
+    File.write(File.join(@app, "config/nodevent.yml"), text)
+    served(application) do |log|
+      eventually("the server is ready", limit: 60) { ready?(port) }
+      # The application, at the port of the environment, lets the client in.
+      eventually("the application responds", limit: 60) { log.call.include?("Listening on") }
+      expect(CableClient.new(port).next).to eq("type" => "welcome")
+    rescue StandardError => e
+      raise e.class, "#{e.message}\n#{log.call}"
+    end
   end
 end

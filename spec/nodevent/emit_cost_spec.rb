@@ -83,7 +83,7 @@ RSpec.describe "The cost and the text of emit" do
       room, event, message = one(names), one(names), value
       begin
         text = { room: room.to_s, event: event.to_s, message: message }.to_json.encode("UTF-8")
-        JSON.parse(text)
+        JSON.parse(text, allow_duplicate_key: true)
       rescue StandardError => e
         text = e
       end

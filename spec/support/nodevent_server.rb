@@ -15,8 +15,10 @@ class NodeventServer
 
   # @param settings [Hash] as in config/nodevent.yml
   # @param file [String] a configuration file to use instead
-  def initialize(settings = {}, port: 0, file: nil)
+  # @param environment [Hash{String => String}] more variables
+  def initialize(settings = {}, port: 0, file: nil, environment: {})
     @file_given = file
+    @environment = { "NODEVENT_ENV" => "test" }.merge(environment)
     @settings = { "port" => port, "bind" => "127.0.0.1" }.merge(settings)
     start
   end
@@ -24,7 +26,7 @@ class NodeventServer
   def start
     file = @file_given || write
     @log, into = IO.pipe
-    @pid = Process.spawn({ "NODEVENT_ENV" => "test" }, self.class.binary, file, err: into, out: into)
+    @pid = Process.spawn(@environment, self.class.binary, file, err: into, out: into)
     into.close
     @url = listening
     @port = URI(@url).port

@@ -147,7 +147,7 @@ module Nodevent
               #{local_secret}
             # The application's channels, and its ApplicationCable::Connection.
             calls:
-              url: http://localhost:3000
+              url: http://localhost:${PORT:-3000}
               secret: #{SecureRandom.hex(32)}
               handlers: /nodevent/cable
           # nodevent:cable end

@@ -2,6 +2,7 @@
 
 require "rails/generators/base"
 require "securerandom"
+require "generators/nodevent/dockerfile"
 require "generators/nodevent/frontend"
 require "generators/nodevent/layout_tag"
 
@@ -12,6 +13,7 @@ module Nodevent
     class InstallGenerator < Rails::Generators::Base
       include LayoutTag
       include Frontend
+      include Dockerfile
 
       source_root File.expand_path("templates", __dir__)
       desc "Creates config/nodevent.yml with a fresh secret, lines in config/puma.rb and config/routes.rb, the " \
@@ -73,6 +75,11 @@ module Nodevent
         when "assets" then add_elements_tag
         when "public" then [copy_elements, add_elements_tag(prefix: "/")]
         end
+      end
+
+      # Makes the image that Rails generates contain the gem, if it is in a folder of the application.
+      def image
+        build_in_image
       end
 
       # Creates a sample to try.
