@@ -118,7 +118,7 @@ module NoDevent
       end
 
       def room(request)
-        body = request.body&.read(MAX_BODY + 1).to_s
+        body = RackInput.read(request.env, MAX_BODY + 1)
         reject(413, "the request is too large", "send {\"room\": …} only") if body.bytesize > MAX_BODY
         json = JSON.parse(body)
         room = json["room"] if json.is_a?(Hash)

@@ -245,7 +245,7 @@ module NoDevent
       Handover.open { |link| link.send_socket(theirs, details, head) }
       theirs.close
       response = Handover::Response.new(ours)
-      response.send_body(env["rack.input"], length)
+      response.send_body(RackInput.of(env), length) if length.positive?
       response.bodiless if env["REQUEST_METHOD"] == "HEAD"
       response.to_rack.tap { ours = nil }
     ensure

@@ -11,6 +11,7 @@ class RealtimeApp
 
   RACKUP = <<~'RUBY'
     require "json"
+    require "rack/session/cookie"
     require "nodevent"
 
     if ENV["REALTIME_REDIS"]
