@@ -30,7 +30,8 @@ const SLOW_BUFFER: usize = 4096;
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) protocol: ClientProtocol,
-    pub(crate) address: SocketAddr,
+    /// Addresses of the servers. A connection has the one at its index, in turn.
+    pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) namespace: String,
     pub(crate) rooms: Vec<String>,
     /// A key for each room, if the server requires keys.
@@ -86,6 +87,14 @@ pub(crate) struct Generator {
     /// Offset of the last stamp in its frame.
     hint: usize,
     random: u64,
+}
+
+// === impl Settings ===
+
+impl Settings {
+    fn address(&self, connection: usize) -> SocketAddr {
+        self.addresses[connection % self.addresses.len()]
+    }
 }
 
 // === impl Generator ===
@@ -214,7 +223,7 @@ impl Generator {
     }
 
     fn start_connect(&mut self, index: usize) -> anyhow::Result<()> {
-        let mut stream = TcpStream::connect(self.settings.address).context("cannot open a socket")?;
+        let mut stream = TcpStream::connect(self.settings.address(index)).context("cannot open a socket")?;
         let socket = SockRef::from(&stream);
         socket.set_tcp_nodelay(true)?;
         // Closing resets the connection, so that a run leaves no ports in TIME_WAIT.
@@ -292,7 +301,7 @@ impl Generator {
             return Ok(false);
         }
         let protocol = self.settings.protocol;
-        let host = self.settings.address.to_string();
+        let host = self.settings.address(index).to_string();
         let request = protocol.request(&host, &target(&self.settings, &self.connections[index], index));
         let connection = &mut self.connections[index];
         connection.phase = if request.is_some() { Phase::Upgrading } else { protocol.after_request() };

@@ -2,7 +2,7 @@
 //!
 //! In reading order: `scenario` (the load), `run` (the sequence), `generator` (the event loop) with `connection`,
 //! `frames` and `client_protocol`, `publisher`, then the measurements: `stamp`, `tally`, `presence`, `mailbox`, `process`,
-//! `report`.
+//! `redis_counters`, `servers`, `report`.
 #![forbid(unsafe_code)]
 
 mod client_protocol;
@@ -14,9 +14,11 @@ mod mailbox;
 mod presence;
 mod process;
 mod publisher;
+mod redis_counters;
 mod report;
 mod run;
 mod scenario;
+mod servers;
 mod stamp;
 mod tally;
 mod token;
@@ -45,13 +47,16 @@ struct Arguments {
     /// The protocol of the server.
     #[arg(long)]
     protocol: ClientProtocol,
-    /// The address for connections.
-    #[arg(long)]
-    address: SocketAddr,
+    /// The address for connections. Several: connections are spread over them.
+    #[arg(long, required = true)]
+    address: Vec<SocketAddr>,
     /// The route of publications: http://…, notify://… (to mailboxes), redis://…, redis-rooms://…, redis-history://…,
-    /// nchan://… or lines://…
+    /// nchan://… or lines://…. A Redis Cluster is redis-history://address,address,…/namespace.
     #[arg(long)]
     publish: Route,
+    /// Publish each room to a channel of its own, which is sharded on a cluster. Only for redis-history.
+    #[arg(long)]
+    channel_per_room: bool,
     /// The server's process, whose CPU time and memory are measured, with its children.
     #[arg(long, required = true)]
     pid: Vec<u32>,
@@ -70,6 +75,12 @@ struct Arguments {
     /// Overrides the number of connections.
     #[arg(long)]
     connections: Option<usize>,
+    /// Overrides the number of rooms.
+    #[arg(long)]
+    rooms: Option<usize>,
+    /// How many publications are due at a time.
+    #[arg(long, default_value_t = 1)]
+    together: u32,
     /// Overrides the publications per second.
     #[arg(long)]
     rate: Option<u32>,
@@ -88,11 +99,14 @@ fn main() -> anyhow::Result<()> {
     std::fs::write("/proc/self/timerslack_ns", "1").context("the timer slack could not be set")?;
     let name = arguments.scenario;
     let mut scenario = name.scenario();
+    anyhow::ensure!(arguments.together > 0, "--together is at least 1");
     scenario.connections = arguments.connections.unwrap_or(scenario.connections);
+    scenario.rooms = arguments.rooms.unwrap_or(scenario.rooms);
     for plan in &mut scenario.plans {
-        if let Plan::Rate { per_second, seconds } = plan {
+        if let Plan::Rate { per_second, seconds, together } = plan {
             *per_second = arguments.rate.unwrap_or(*per_second);
             *seconds = arguments.seconds.unwrap_or(*seconds);
+            *together = arguments.together;
         }
     }
     if let Some(timeout) = arguments.timeout {
@@ -123,7 +137,7 @@ fn main() -> anyhow::Result<()> {
     let storm = name == Name::Storm;
     let settings = Settings {
         protocol: arguments.protocol,
-        address: arguments.address,
+        addresses: arguments.address,
         namespace: arguments.namespace,
         rooms,
         keys,
@@ -139,7 +153,7 @@ fn main() -> anyhow::Result<()> {
         name: format!("{name:?}").to_lowercase(),
         scenario,
         settings,
-        route: arguments.publish,
+        route: arguments.publish.with_channel_per_room(arguments.channel_per_room),
         server: Processes::of(&arguments.pid),
         redis: Processes::of(&arguments.redis_pid),
         storm,

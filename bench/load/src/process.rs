@@ -38,13 +38,18 @@ impl Processes {
         Self { roots: roots.to_vec() }
     }
 
+    /// Each root with its descendants.
+    pub(crate) fn each(&self) -> Vec<Self> {
+        self.roots.iter().map(|root| Self::of(&[*root])).collect()
+    }
+
     pub(crate) fn cpu(&self) -> Cpu {
         let mut sum = Cpu::default();
         for pid in self.all() {
             let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { continue };
             for task in tasks.flatten() {
                 let schedstat = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-                sum.total += schedstat.split(' ').next().and_then(|word| word.parse::<u64>().ok()).unwrap_or(0);
+                sum.total += first_number(&schedstat);
             }
             // After the name in parentheses come the state and numbers; user and system time are the 12th and 13th.
             let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -87,6 +92,23 @@ impl Processes {
         }
         all
     }
+}
+
+/// CPU time of the calling thread. Nanoseconds.
+pub(crate) fn own_thread_cpu() -> u64 {
+    first_number(&fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default())
+}
+
+/// CPU time of all threads of this process that have this name. Nanoseconds.
+pub(crate) fn threads_cpu(name: &str) -> u64 {
+    let tasks = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let named =
+        tasks.filter(|task| fs::read_to_string(task.path().join("comm")).is_ok_and(|comm| comm.trim() == name));
+    named.map(|task| first_number(&fs::read_to_string(task.path().join("schedstat")).unwrap_or_default())).sum()
+}
+
+fn first_number(text: &str) -> u64 {
+    text.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or(0)
 }
 
 // === impl Cpu ===

@@ -4,6 +4,7 @@
 //! delay counts as latency. The report also contains the lateness of the publisher itself.
 
 use crate::clock::{Clock, Nanos};
+use crate::process::{own_thread_cpu, threads_cpu};
 use crate::stamp::Stamp;
 use anyhow::{Context as _, bail};
 use hdrhistogram::Histogram;
@@ -25,6 +26,8 @@ const BODY: usize = 900 * 1024;
 const EPOCH: u64 = 0x000b_ec40;
 /// Time for which a call of our script is remembered.
 const RETRY_WINDOW: Duration = Duration::from_secs(60);
+/// The name of the threads that read replies.
+const REPLIES_THREAD: &str = "replies";
 /// The highest recorded lateness: a minute. Nanoseconds.
 const MAX_LATENESS: u64 = 60_000_000_000;
 
@@ -48,7 +51,8 @@ enum Method {
     /// `redis-rooms://address`: PUBLISH to a channel with the room's name.
     RedisRooms,
     /// `redis-history://address/namespace`: through our script, as the gem does with history: what is due is in one call.
-    RedisHistory { namespace: String },
+    /// On a cluster, whose other nodes follow the address after commas, a call is about one room.
+    RedisHistory { namespace: String, other_nodes: Vec<SocketAddr>, channel_per_room: bool },
     /// `lines://address`: one publication per line, without confirmation.
     Lines,
 }
@@ -56,8 +60,8 @@ enum Method {
 /// The schedule of publications.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Plan {
-    /// A constant rate.
-    Rate { per_second: u32, seconds: f64 },
+    /// A constant rate. So many are due at the same time.
+    Rate { per_second: u32, seconds: f64, together: u32 },
     /// All at the same time.
     Burst { count: u32 },
 }
@@ -66,11 +70,18 @@ pub(crate) enum Plan {
 #[derive(Debug)]
 pub(crate) struct Publisher {
     route: Route,
-    stream: TcpStream,
+    /// One connection, or one for each node of a cluster.
+    streams: Vec<TcpStream>,
+    /// The index of the node that has a room. Empty: there is one connection.
+    node_of_room: Vec<usize>,
     /// The SHA-1 name of our script in Redis.
     script: String,
     /// Calls of it so far, and what makes them unique.
     calls: u64,
+    /// How often something was sent.
+    flushes: u64,
+    /// CPU time of the threads that publish and read replies. Nanoseconds.
+    cpu: u64,
     nonce: u64,
     replies: Arc<Replies>,
     clock: Clock,
@@ -98,15 +109,24 @@ impl FromStr for Route {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (scheme, rest) = text.split_once("://").context("write a route as scheme://address")?;
-        let (address, path) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
-        let address = address.parse().with_context(|| format!("`{address}` is not an address with a port"))?;
+        let (addresses, path) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
+        let parse = |address: &str| {
+            address.parse::<SocketAddr>().with_context(|| format!("`{address}` is not an address with a port"))
+        };
+        let mut addresses = addresses.split(',').map(parse).collect::<Result<Vec<_>, _>>()?;
+        let address = addresses.remove(0);
+        if !addresses.is_empty() && scheme != "redis-history" {
+            bail!("only redis-history has several addresses, those of the nodes of a cluster");
+        }
         let method = match scheme {
             "http" => Method::Http { path: path.to_owned() },
             "notify" => Method::Notify { path: path.to_owned() },
             "nchan" => Method::Nchan,
             "redis" => Method::Redis { channel: path.to_owned() },
             "redis-rooms" => Method::RedisRooms,
-            "redis-history" => Method::RedisHistory { namespace: path.to_owned() },
+            "redis-history" => {
+                Method::RedisHistory { namespace: path.to_owned(), other_nodes: addresses, channel_per_room: false }
+            }
             "lines" => Method::Lines,
             other => {
                 bail!(
@@ -118,26 +138,59 @@ impl FromStr for Route {
     }
 }
 
+impl Route {
+    /// Gives each room a channel of its own, if the flag is true.
+    pub(crate) fn with_channel_per_room(mut self, is_on: bool) -> Self {
+        if let Method::RedisHistory { channel_per_room, .. } = &mut self.method {
+            *channel_per_room = is_on;
+        }
+        self
+    }
+
+    /// The address, and those of the other nodes of a cluster.
+    pub(crate) fn nodes(&self) -> Vec<SocketAddr> {
+        let mut nodes = vec![self.address];
+        if let Method::RedisHistory { other_nodes, .. } = &self.method {
+            nodes.extend(other_nodes);
+        }
+        nodes
+    }
+}
+
 // === impl Publisher ===
 
 impl Publisher {
     pub(crate) fn connect(route: &Route, clock: Clock, rooms: &[String], size: usize) -> anyhow::Result<Self> {
-        let mut stream =
-            TcpStream::connect(route.address).with_context(|| format!("cannot reach {}", route.address))?;
-        stream.set_nodelay(true)?;
-        let script = match route.method {
-            Method::RedisHistory { .. } => load_script(&mut stream)?,
-            _ => String::new(),
+        let (mut streams, mut script) = (Vec::new(), String::new());
+        for node in route.nodes() {
+            let mut stream = TcpStream::connect(node).with_context(|| format!("cannot reach {node}"))?;
+            stream.set_nodelay(true)?;
+            if matches!(route.method, Method::RedisHistory { .. }) {
+                script = load_script(&mut stream)?;
+            }
+            streams.push(stream);
+        }
+        let node_of_room = match &route.method {
+            Method::RedisHistory { namespace, other_nodes, .. } if !other_nodes.is_empty() => {
+                rooms.iter().map(|room| node_of(&mut streams, namespace, room)).collect::<anyhow::Result<_>>()?
+            }
+            _ => Vec::new(),
         };
         let replies = Arc::new(Replies::default());
-        let (reader, counted) = (stream.try_clone()?, Arc::clone(&replies));
-        let method = route.method.clone();
-        thread::spawn(move || count_replies(reader, &method, &counted));
+        for stream in &streams {
+            let (reader, counted, method) = (stream.try_clone()?, Arc::clone(&replies), route.method.clone());
+            thread::Builder::new()
+                .name(REPLIES_THREAD.to_owned())
+                .spawn(move || count_replies(reader, &method, &counted))?;
+        }
         Ok(Self {
             route: route.clone(),
-            stream,
+            streams,
+            node_of_room,
             script,
             calls: 0,
+            flushes: 0,
+            cpu: 0,
             nonce: SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos() as u64,
             replies,
             clock,
@@ -160,6 +213,21 @@ impl Publisher {
         self.lateness.value_at_quantile(0.99) as f64 / 1000.0
     }
 
+    /// Calls of our script so far.
+    pub(crate) fn calls(&self) -> u64 {
+        self.calls
+    }
+
+    /// How often something was sent.
+    pub(crate) fn flushes(&self) -> u64 {
+        self.flushes
+    }
+
+    /// CPU time of publishing. Nanoseconds.
+    pub(crate) fn cpu(&self) -> u64 {
+        self.cpu
+    }
+
     /// Publishes without a confirmation in time.
     pub(crate) fn unconfirmed(&self) -> u64 {
         self.unconfirmed
@@ -171,16 +239,19 @@ impl Publisher {
     /// The connection broke, or the server refused a publication.
     pub(crate) fn run(&mut self, plan: Plan) -> anyhow::Result<()> {
         let begin = self.clock.now();
+        let cpu_before = own_thread_cpu() + threads_cpu(REPLIES_THREAD);
         let replies = match plan {
             Plan::Burst { count } => self.burst(begin, count)?,
-            Plan::Rate { per_second, seconds } => self.rate(begin, per_second, seconds)?,
+            Plan::Rate { per_second, seconds, together } => self.rate(begin, per_second, seconds, together)?,
         };
-        self.await_replies(replies)
+        let result = self.await_replies(replies);
+        self.cpu += (own_thread_cpu() + threads_cpu(REPLIES_THREAD)).saturating_sub(cpu_before);
+        result
     }
 
     fn burst(&mut self, begin: Nanos, count: u32) -> anyhow::Result<u64> {
         let publications: Vec<(usize, String)> = (0..count).map(|_| self.publication(begin)).collect();
-        let mut bytes = Vec::with_capacity(publications.len() * (self.size + 64));
+        let mut bytes = vec![Vec::with_capacity(publications.len() * (self.size + 64)); self.streams.len()];
         let requests = match &self.route.method {
             Method::Http { path } => {
                 let (mut requests, mut body) = (0, String::new());
@@ -189,7 +260,7 @@ impl Publisher {
                     body.push_str(publication);
                     if body.len() + self.size > BODY || index + 1 == publications.len() {
                         body.push(']');
-                        post(&mut bytes, &self.route.address, path, &body);
+                        post(&mut bytes[0], &self.route.address, path, &body);
                         body.clear();
                         requests += 1;
                     }
@@ -201,21 +272,33 @@ impl Publisher {
                 publications.len() as u64
             }
         };
-        self.stream.write_all(&bytes).context("publishing failed")?;
+        self.send(&bytes)?;
         Ok(requests)
     }
 
-    fn rate(&mut self, begin: Nanos, per_second: u32, seconds: f64) -> anyhow::Result<u64> {
+    /// Sends to each node what is for it.
+    fn send(&mut self, bytes: &[Vec<u8>]) -> anyhow::Result<()> {
+        for (stream, bytes) in self.streams.iter_mut().zip(bytes) {
+            if !bytes.is_empty() {
+                self.flushes += 1;
+                stream.write_all(bytes).context("publishing failed")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn rate(&mut self, begin: Nanos, per_second: u32, seconds: f64, together: u32) -> anyhow::Result<u64> {
         let count = (f64::from(per_second) * seconds) as u64;
-        let due = |index: u64| begin + index * 1_000_000_000 / u64::from(per_second);
-        let (mut index, mut bytes) = (0, Vec::new());
+        let together = u64::from(together);
+        let due = |index: u64| begin + index / together * together * 1_000_000_000 / u64::from(per_second);
+        let (mut index, mut bytes) = (0, vec![Vec::new(); self.streams.len()]);
         while index < count {
             let now = self.clock.now();
             if now < due(index) {
                 thread::sleep(self.clock.instant(due(index)).saturating_duration_since(Instant::now()));
                 continue;
             }
-            bytes.clear();
+            bytes.iter_mut().for_each(Vec::clear);
             let mut publications = Vec::new();
             while index < count && due(index) <= now {
                 self.lateness.saturating_record(now - due(index));
@@ -223,7 +306,7 @@ impl Publisher {
                 index += 1;
             }
             self.publish_all(&mut bytes, &publications);
-            self.stream.write_all(&bytes).context("publishing failed")?;
+            self.send(&bytes)?;
         }
         Ok(count)
     }
@@ -238,30 +321,44 @@ impl Publisher {
         (room, stamp.publication(target, &self.rooms[room], self.size))
     }
 
-    fn publish_all(&mut self, bytes: &mut Vec<u8>, publications: &[(usize, String)]) {
+    fn publish_all(&mut self, bytes: &mut [Vec<u8>], publications: &[(usize, String)]) {
         match self.route.method.clone() {
-            Method::RedisHistory { namespace } => self.publish_batches(bytes, &namespace, publications),
-            _ => publications.iter().for_each(|(room, publication)| self.publish(bytes, *room, publication)),
+            Method::RedisHistory { namespace, channel_per_room, .. } => {
+                self.publish_batches(bytes, &namespace, channel_per_room, publications);
+            }
+            _ => publications.iter().for_each(|(room, text)| self.publish(&mut bytes[0], *room, text)),
         }
     }
 
-    /// Publishes through our script, with as few calls as the gem.
-    fn publish_batches(&mut self, bytes: &mut Vec<u8>, namespace: &str, publications: &[(usize, String)]) {
+    /// Publishes through our script, with as few calls as the gem: on a cluster, each is about one room.
+    fn publish_batches(
+        &mut self,
+        bytes: &mut [Vec<u8>],
+        namespace: &str,
+        channel_per_room: bool,
+        publications: &[(usize, String)],
+    ) {
+        let clustered = !self.node_of_room.is_empty();
         let mut publications = publications.iter().peekable();
-        while let Some(first) = publications.next() {
-            let entry = |(room, text): &(usize, String)| (Keys::of(namespace, &self.rooms[*room]), text.clone());
-            let (keys, text) = entry(first);
-            let mut batch = Batch::new(self.nonce, self.calls, &keys, &with_history(namespace, &text));
-            while let Some(following) = publications.next_if(|(_, text)| !batch.is_full(text.len())) {
-                let (keys, text) = entry(following);
-                batch.add(&keys, &with_history(namespace, &text));
+        while let Some((room, text)) = publications.next() {
+            let channel = |keys: &Keys| if channel_per_room { keys.channel() } else { namespace.to_owned() };
+            let sharded = channel_per_room && clustered;
+            let keys = Keys::of(namespace, &self.rooms[*room]);
+            let mut batch =
+                Batch::new(self.nonce, self.calls, &keys, &with_history(&channel(&keys), text, sharded));
+            let fits = |batch: &Batch, (next, text): &(usize, String)| {
+                !batch.is_full(text.len()) && (!clustered || next == room)
+            };
+            while let Some((room, text)) = publications.next_if(|next| fits(&batch, next)) {
+                let keys = Keys::of(namespace, &self.rooms[*room]);
+                batch.add(&keys, &with_history(&channel(&keys), text, sharded));
             }
             self.calls += 1;
             let (keys, args) = batch.into_call();
             let count = keys.len().to_string();
             let mut words = vec!["EVALSHA", &self.script, &count];
             words.extend(keys.iter().chain(&args).map(String::as_str));
-            redis_command(bytes, &words);
+            redis_command(&mut bytes[self.node_of_room.get(*room).copied().unwrap_or(0)], &words);
         }
     }
 
@@ -301,14 +398,14 @@ impl Publisher {
 }
 
 /// The arguments of our script for one publication.
-fn with_history<'a>(channel: &'a str, text: &'a str) -> Publish<'a> {
+fn with_history<'a>(channel: &'a str, text: &'a str, sharded: bool) -> Publish<'a> {
     Publish {
         channel,
         text,
         retention: Retention::default(),
         fresh_epoch: EPOCH,
         idempotency_ttl: RETRY_WINDOW,
-        sharded: false,
+        sharded,
     }
 }
 
@@ -327,6 +424,24 @@ fn redis_command(bytes: &mut Vec<u8>, words: &[&str]) {
     for word in words {
         bytes.extend_from_slice(format!("${}\r\n{word}\r\n", word.len()).as_bytes());
     }
+}
+
+/// Finds the node of a cluster that has a room: the others redirect.
+fn node_of(streams: &mut [TcpStream], namespace: &str, room: &str) -> anyhow::Result<usize> {
+    let mut command = Vec::new();
+    redis_command(&mut command, &["EXISTS", &Keys::of(namespace, room).position]);
+    for (index, stream) in streams.iter_mut().enumerate() {
+        stream.write_all(&command)?;
+        let (mut line, mut byte) = (Vec::new(), [0]);
+        while byte != *b"\n" {
+            stream.read_exact(&mut byte).context("Redis did not reply to EXISTS")?;
+            line.push(byte[0]);
+        }
+        if line.first() == Some(&b':') {
+            return Ok(index);
+        }
+    }
+    bail!("none of these nodes has {room}; name all primaries of the cluster")
 }
 
 /// Loads our script into Redis and returns its name there.
@@ -404,6 +519,15 @@ mod tests {
         assert!("ftp://127.0.0.1:1".parse::<Route>().is_err());
     }
 
+    #[test]
+    fn route_names_all_nodes_of_a_cluster() {
+        let route: Route = "redis-history://127.0.0.1:1,127.0.0.1:2/nodevent".parse().unwrap();
+        assert_eq!(route.nodes(), ["127.0.0.1:1".parse().unwrap(), "127.0.0.1:2".parse().unwrap()]);
+        let with_flag = route.with_channel_per_room(true);
+        assert!(matches!(with_flag.method, Method::RedisHistory { channel_per_room: true, .. }));
+        assert!("redis://127.0.0.1:1,127.0.0.1:2/nodevent".parse::<Route>().is_err());
+    }
+
     /// The server sends three responses byte by byte, so that every boundary between reads occurs.
     #[test]
     fn replies_are_counted_for_every_split() {
@@ -423,7 +547,7 @@ mod tests {
         });
         let route = format!("http://{address}/x").parse().unwrap();
         let mut publisher = Publisher::connect(&route, Clock::start(), &["r".to_owned()], 200).unwrap();
-        publisher.run(Plan::Rate { per_second: 1000, seconds: 0.003 }).unwrap();
+        publisher.run(Plan::Rate { per_second: 1000, seconds: 0.003, together: 1 }).unwrap();
         assert_eq!(publisher.emitted(), [3]);
         drop(publisher);
         server.join().unwrap();

@@ -1,6 +1,7 @@
 //! The measurements of a run, as one line of JSON.
 
 use crate::process::{Cpu, Memory};
+use crate::servers::Servers;
 use crate::tally::Latency;
 use serde::Serialize;
 
@@ -15,6 +16,7 @@ pub(crate) struct Report {
     pub(crate) storm: Option<Storm>,
     pub(crate) presence: Option<Presence>,
     pub(crate) mailbox: Option<Mailbox>,
+    pub(crate) servers: Option<Servers>,
 }
 
 /// Connects and joins.

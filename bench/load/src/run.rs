@@ -5,8 +5,10 @@ use crate::generator::{Generator, Settings};
 use crate::presence::{Change, GRACE, PresenceTally, is_mover};
 use crate::process::Processes;
 use crate::publisher::{Plan, Publisher, Route};
+use crate::redis_counters::Counters;
 use crate::report::{Connect, Delivery, Mailbox, MemoryUse, Presence, Report, Slow, Storm};
 use crate::scenario::Scenario;
+use crate::servers::{Servers, Snapshot};
 use crate::token;
 use anyhow::{Context as _, anyhow, bail};
 use std::io::BufRead as _;
@@ -47,6 +49,9 @@ impl Run {
         let clock = Clock::start();
         let connections = self.settings.connections;
         let mut generator = Generator::new(self.settings.clone(), clock)?;
+        let has_several = !self.scenario.idle_time.is_zero();
+        let nodes = if has_several { self.route.nodes() } else { Vec::new() };
+        let redis_before = nodes.iter().map(|node| Counters::read(*node)).collect::<anyhow::Result<Vec<_>>>()?;
         let (memory_before, cpu_before, started) = (self.server.memory(), self.server.cpu(), clock.now());
         generator.connect_all(CONNECT_TIMEOUT)?;
         let seconds = seconds(generator.last_join - started);
@@ -59,9 +64,29 @@ impl Run {
         };
         generator.run(self.scenario.settle_time, |_| false)?;
         let memory_idle = self.server.memory();
-        let (mut delivery, mut storm) = (None, None);
+        let (mut delivery, mut storm, mut servers) = (None, None, None);
+        let snapshot = || Snapshot::take(clock.now(), &self.server, &self.redis, &nodes);
+        let idle = if has_several {
+            let before = snapshot()?;
+            generator.run(self.scenario.idle_time, |_| false)?;
+            Some(snapshot()?.since(&before))
+        } else {
+            None
+        };
         if !self.scenario.plans.is_empty() {
-            let (measured, stormed) = self.deliver(&mut generator, clock)?;
+            let before = if has_several { Some(snapshot()?) } else { None };
+            let (measured, stormed, publisher) = self.deliver(&mut generator, clock)?;
+            if let (Some(before), Some(idle)) = (before, idle) {
+                servers = Some(Servers {
+                    publications: measured.publications,
+                    calls: publisher.calls(),
+                    flushes: publisher.flushes(),
+                    publisher_us: publisher.cpu() as f64 / 1000.0,
+                    memory_before: redis_before.iter().map(|one| one.memory).collect(),
+                    idle,
+                    publishing: snapshot()?.since(&before),
+                });
+            }
             (delivery, storm) = (Some(measured), stormed);
         }
         let presence = match self.scenario.changes_per_second {
@@ -80,7 +105,7 @@ impl Run {
             }
         };
         let scenario = self.name.clone();
-        Ok(Report { scenario, connections, connect, memory, delivery, slow, storm, presence, mailbox })
+        Ok(Report { scenario, connections, connect, memory, delivery, slow, storm, presence, mailbox, servers })
     }
 
     /// Lets every second user leave and enter again, and waits for the events.
@@ -136,7 +161,11 @@ impl Run {
             .map(|tally| Mailbox { acknowledged: tally.acknowledged, acknowledgement_ms: tally.latency.summary() }))
     }
 
-    fn deliver(&self, generator: &mut Generator, clock: Clock) -> anyhow::Result<(Delivery, Option<Storm>)> {
+    fn deliver(
+        &self,
+        generator: &mut Generator,
+        clock: Clock,
+    ) -> anyhow::Result<(Delivery, Option<Storm>, Publisher)> {
         let users: Vec<String> = (0..self.settings.connections).map(token::user).collect();
         let targets = if self.scenario.mailboxes { &users } else { &self.settings.rooms };
         let mut publisher = Publisher::connect(&self.route, clock, targets, self.scenario.size)?;
@@ -191,7 +220,7 @@ impl Run {
             generator_cpu_us: each(own.total),
             cpu,
         };
-        Ok((delivery, storm))
+        Ok((delivery, storm, publisher))
     }
 
     /// Requests a restart of the server, and waits until all connections are back in their rooms.

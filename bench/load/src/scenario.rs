@@ -37,6 +37,8 @@ pub(crate) enum Name {
     Identifiers,
     /// 1,000 users with mailboxes, 1,000 messages a second, each of which is acknowledged.
     Mailbox,
+    /// 1,000 connections, each in a room of its own, spread over several servers, 2,000 publications a second.
+    Servers,
 }
 
 /// A scenario.
@@ -61,13 +63,15 @@ pub(crate) struct Scenario {
     pub(crate) changes_per_second: u32,
     /// True if the connections have mailboxes, and what is published are messages for their users.
     pub(crate) mailboxes: bool,
+    /// Time in which what servers and Redis do without publications is measured. Zero: it is not.
+    pub(crate) idle_time: Duration,
 }
 
 // === impl Name ===
 
 impl Name {
     pub(crate) fn scenario(self) -> Scenario {
-        let rate = |per_second, seconds| vec![Plan::Rate { per_second, seconds }];
+        let rate = |per_second, seconds| vec![Plan::Rate { per_second, seconds, together: 1 }];
         let base = Scenario {
             connections: 5000,
             rooms: 1,
@@ -80,6 +84,7 @@ impl Name {
             timeout: Duration::from_secs(20),
             changes_per_second: 0,
             mailboxes: false,
+            idle_time: Duration::ZERO,
         };
         match self {
             Self::Steady => Scenario { plans: rate(10, 10.0), ..base },
@@ -100,6 +105,13 @@ impl Name {
             Self::Mailbox => {
                 Scenario { connections: 1000, rooms: 1000, plans: rate(1000, 10.0), mailboxes: true, ..base }
             }
+            Self::Servers => Scenario {
+                connections: 1000,
+                rooms: 1000,
+                plans: rate(2000, 6.0),
+                idle_time: Duration::from_secs(3),
+                ..base
+            },
         }
     }
 }
