@@ -32,7 +32,9 @@ module Bench
       def parse(arguments)
         OptionParser.new do |options|
           options.banner = "Usage: bench/scale [options]\nMeasures fleets of servers, and simulates larger ones."
-          options.on("--kept FILE", "simulate with the costs of a kept run, and measure nothing") { |path| @kept = path }
+          options.on("--kept FILE", "simulate with the costs of a kept run, and measure nothing") do |path|
+            @kept = path
+          end
           options.on("--binaries FOLDER", "where nodevent and nodevent-load are (target/release)") do |path|
             @binaries = File.expand_path(path)
           end

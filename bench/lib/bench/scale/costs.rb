@@ -112,7 +112,8 @@ module Bench
       # Costs that explain what is not known of a figure.
       def rest(names, samples, figure, known = [0.0] * samples.size, &times)
         values = samples.map(&figure)
-        names.zip(LeastSquares.solve(samples.map(&times), values.zip(known).map { |all, part| all - part }, values)).to_h
+        unknown = values.zip(known).map { |all, part| all - part }
+        names.zip(LeastSquares.solve(samples.map(&times), unknown, values)).to_h
       end
 
       # What each server receives, per publication: arrivals and publications.

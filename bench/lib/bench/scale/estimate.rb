@@ -12,14 +12,12 @@ module Bench
       MAX_CHECKS = 1000
 
       # @param costs [Hash<Symbol, Float>] one of Costs
-      # @param further_delivery [Float] µs
-      def initialize(costs, channel:, nodes:, servers:, members:, further_delivery: 0.0)
+      def initialize(costs, channel:, nodes:, servers:, members:)
         @costs = costs
         @per_room = channel == "per_room"
         @nodes = nodes
         @servers = servers
         @members = members
-        @further = further_delivery
       end
 
       # Servers that have a member of a room, if members are spread at random.
@@ -42,13 +40,12 @@ module Bench
         (own / @nodes) + (bus * (@nodes - 1) / @nodes) + sending
       end
 
-      # CPU time of each server. µs
+      # CPU time of each server, without further members of the room there. µs
       def server
         received = copies / @servers
         delivered = servers_of_room / @servers
-        further = [(@members.to_f / @servers) - delivered, 0].max
         (received * (@costs[:server_arrival] + @costs[:server_publication])) +
-          (delivered * (@costs[:delivery_arrival] + @costs[:server_delivery])) + (further * @further)
+          (delivered * (@costs[:delivery_arrival] + @costs[:server_delivery]))
       end
 
       # Publications per second up to which the busiest node has time.

@@ -49,7 +49,7 @@ module Bench
 
       def start_nodes
         @nodes = free_ports(@clustered ? CLUSTER : 1)
-        nodes.each { |port| @node_pids << spawn("redis-#{port}", *redis_command(port)) }
+        @node_pids = nodes.map { |port| spawn("redis-#{port}", *redis_command(port)) }
         nodes.each { |port| await("Redis on port #{port}") { TCPSocket.new("127.0.0.1", port).close } }
         join_nodes if @clustered
       rescue Errno::ENOENT
@@ -75,9 +75,9 @@ module Bench
 
       def start_servers
         @ports = free_ports(@servers)
-        ports.each do |port|
+        @pids = ports.map do |port|
           File.write(File.join(@folder, "#{port}.json"), JSON.generate(configuration(port)))
-          @pids << spawn("server-#{port}", @binary, "serve", "#{port}.json")
+          spawn("server-#{port}", @binary, "serve", "#{port}.json")
         end
         ports.each do |port|
           await("server on port #{port}") do

@@ -2,7 +2,7 @@
 
 module Bench
   module Scale
-    # Fleets of up to 100 servers with many connections, simulated: one Redis, or as many nodes of a Cluster as are needed.
+    # Fleets of up to 100 servers with many connections, simulated, with as many nodes of Redis as they need.
     class Growth
       include Tables
 
@@ -59,7 +59,8 @@ module Bench
 
       def simulate(rate, nodes, servers)
         costs = @costs.of(nodes > 1 ? "cluster" : "single", "per_room")
-        simulation = Simulation.new(costs, channel: "per_room", nodes: nodes, servers: servers, further_delivery: @further)
+        simulation = Simulation.new(costs, channel: "per_room", nodes: nodes, servers: servers,
+                                           further_delivery: @further)
         load = Simulation::Workload.new(rate: rate, together: 1, rooms: servers * CONNECTIONS / MEMBERS,
                                         room_size: MEMBERS)
         simulation.run(load, seconds: [1.0, PLAYED / rate].min)

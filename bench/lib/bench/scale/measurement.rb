@@ -43,8 +43,9 @@ module Bench
 
       # Nothing but a ping to each connection each second, and its pong.
       def heartbeat
+        settings = { ping: { interval: "1s" } }
         measure("--seconds", "0", "--connections", "5000", redis: "single", channel: "one", servers: 1,
-                                                                      settings: { ping: { interval: "1s" } })
+                                                           settings: settings)
       end
 
       # Many rooms without publications: memory, and the comparisons of positions with Redis.

@@ -194,8 +194,7 @@ module Bench
       end
 
       def estimate(redis, channel, servers:, members: MEMBERS, nodes: 1)
-        Estimate.new(costs.of(redis, channel), channel: channel, nodes: nodes, servers: servers, members: members,
-                                               further_delivery: self.class.further_delivery)
+        Estimate.new(costs.of(redis, channel), channel: channel, nodes: nodes, servers: servers, members: members)
       end
     end
   end

@@ -110,17 +110,20 @@ module Bench
 
       # What a group costs a node, and where it goes from there. `nil`: nothing is for this node.
       def arrival_at_node(node, at, rooms)
-        own = rooms.select { |room| room % @nodes == node }
-        others = @per_room ? [] : rooms - own
-        cost = 0.0
-        cost += @costs[:node_arrival] + (own.size * @costs[:node_publication]) if own.any?
-        cost += @costs[:bus_arrival] + (others.size * @costs[:bus_publication]) if others.any?
-        return if cost.zero?
+        own, others = rooms.partition { |room| room % @nodes == node }
+        others = [] if @per_room
+        return if own.empty? && others.empty?
+
+        cost = cost_of(own, :node_arrival, :node_publication) + cost_of(others, :bus_arrival, :bus_publication)
 
         # With one channel, all servers are subscribed at one node of a cluster.
         sent = own if @per_room
         sent ||= node.zero? ? rooms : []
         Arrival.new(at, cost, sent.map { |room| target(room, at) })
+      end
+
+      def cost_of(rooms, arrival, publication)
+        rooms.empty? ? 0.0 : @costs[arrival] + (rooms.size * @costs[publication])
       end
 
       # The servers that receive a publication to a room, and how many members each of them has.
@@ -136,9 +139,12 @@ module Bench
 
       def members(room)
         return { room % @servers => 1 } if @workload.placed
-        return everyone.to_h { |server| [server, @workload.room_size / @servers] } if @workload.room_size > 20 * @servers
 
-        Array.new(@workload.room_size) { @random.rand(@servers) }.tally
+        # In a large room each server has about as many.
+        size = @workload.room_size
+        return everyone.to_h { |server| [server, size / @servers] } if size > 20 * @servers
+
+        Array.new(size) { @random.rand(@servers) }.tally
       end
 
       def send_to_servers(at, targets, arrivals)
