@@ -24,7 +24,7 @@ use crate::engine::memory::{self, Memory, Restored, RestoredStore, StoredNamespa
 use crate::engine::redis::{self, Redis};
 use crate::hooks::{Recorder, keep_journal};
 use crate::http::{
-    self, Bound, BoundHandover, BoundSocket, Endpoint, Http, HttpService, Inherited, ListenError,
+    self, Bound, BoundHandover, BoundSocket, ConsoleAccess, Endpoint, Http, HttpService, Inherited, ListenError,
     NotificationsSource, TurtedPush,
 };
 use crate::mailbox::MailboxSettings;
@@ -188,8 +188,15 @@ impl Server {
         })
         .map_err(|(namespace, error)| StartError::Redis(namespace, error))?;
         let is_open = config.namespaces.iter().all(NamespaceConfig::is_open);
+        let console = match config.console {
+            Some(true) => ConsoleAccess::Everyone,
+            Some(false) => ConsoleAccess::Off,
+            None if is_open => ConsoleAccess::Everyone,
+            None if config.selected.is_development() => ConsoleAccess::ThisMachine,
+            None => ConsoleAccess::Off,
+        };
         let settings = http::Settings {
-            console: config.console.unwrap_or(is_open),
+            console,
             origins: config.origins,
             publish_origins: config.publish_origins,
             hosts: config.hosts,

@@ -64,13 +64,18 @@ fn run(source: &Source, parent_pid: Option<u32>, handover_socket: Option<&Path>)
         tracing::warn!("{warning}");
     }
     let version = env!("CARGO_PKG_VERSION");
+    let selected = &loaded.config.selected;
+    let (environment, section) = (selected.environment_and_source(), selected.section.as_deref());
     match &loaded.file {
         _ if let Some(read) = &web_service => {
             let files = read.sources();
             tracing::info!(files, version, "nodevent starts with the configuration of SocketIO Web Service");
         }
-        Some(file) => tracing::info!(file = %file.display(), version, "nodevent starts"),
-        None => tracing::info!(version, "nodevent starts without a configuration file"),
+        Some(file) => {
+            let section = section.unwrap_or("none, so all of the file counts");
+            tracing::info!(file = %file.display(), section, environment, version, "nodevent starts");
+        }
+        None => tracing::info!(environment, version, "nodevent starts without a configuration file"),
     }
     tracing::info!("who may join: {}", loaded.config.access());
     match loaded.config.is_open_to_local_publishers() {

@@ -12,6 +12,17 @@ const VARIABLES: [&str; 3] = ["NODEVENT_ENV", "RAILS_ENV", "RACK_ENV"];
 /// Names by which a section is recognized. `shared` is one: alone it would look like a file without settings.
 const SECTIONS: [&str; 5] = ["shared", "development", "test", "staging", "production"];
 
+/// What the present environment selects in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selected {
+    /// The name of the environment.
+    pub environment: String,
+    /// The variable that names it. `None`: the name is the default.
+    pub variable: Option<&'static str>,
+    /// The section that counts. `None`: the file has no sections, or there is no file.
+    pub section: Option<String>,
+}
+
 /// The present environment.
 #[derive(Debug, Clone)]
 pub(super) struct Environment {
@@ -21,27 +32,55 @@ pub(super) struct Environment {
     pub(super) is_named: bool,
 }
 
+// === impl Selected ===
+
+impl Selected {
+    /// Whether the server runs on a developer's machine: a variable or a section of the file says so.
+    pub fn is_development(&self) -> bool {
+        self.environment == "development" && (self.variable.is_some() || self.section.is_some())
+    }
+
+    /// The environment and what names it, for the log.
+    pub fn environment_and_source(&self) -> String {
+        match self.variable {
+            Some(variable) => format!("{} ({variable})", self.environment),
+            None => format!("{} (the default: no {} is set)", self.environment, VARIABLES.join(", ")),
+        }
+    }
+}
+
 // === impl Environment ===
 
 impl Environment {
     /// The environment that a variable names, or `development`.
     pub(super) fn current() -> Self {
-        let named = VARIABLES.iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
+        let named = VARIABLES.iter().find(|name| is_set(name)).and_then(|name| std::env::var(name).ok());
         let is_named = named.is_some();
         Self { name: named.unwrap_or_else(|| "development".to_owned()), is_named }
     }
 
-    /// Whether the server runs for a developer: a variable or a section of the file says so.
-    pub(super) fn is_development(&self, root: &Node) -> bool {
+    /// What it selects in a file. `None`: there is no file.
+    pub(super) fn select(&self, root: Option<&Node>) -> Selected {
         let is_section = |entry: &Entry| entry.name == self.name && entry.node.entries().is_some();
-        let has_section = || root.entries().is_some_and(|entries| entries.iter().any(is_section));
-        self.is_for_developers() && (self.is_named || has_section())
+        let has_section = root.and_then(Node::entries).is_some_and(|entries| entries.iter().any(is_section));
+        let variable =
+            self.is_named.then(|| VARIABLES.into_iter().find(|name| is_set(name)).unwrap_or(VARIABLES[0]));
+        Selected { environment: self.name.clone(), variable, section: has_section.then(|| self.name.clone()) }
+    }
+
+    /// Whether the server runs for a developer: a variable or a section of the file says so.
+    pub(super) fn is_development(&self, selected: &Selected) -> bool {
+        self.is_for_developers() && (self.is_named || selected.section.is_some())
     }
 
     /// Whether its name is that of an environment for developers.
     pub(super) fn is_for_developers(&self) -> bool {
         DEVELOPMENT.contains(&self.name.as_str())
     }
+}
+
+fn is_set(name: &str) -> bool {
+    std::env::var(name).is_ok_and(|value| !value.is_empty())
 }
 
 /// Replaces `${NAME}` and `${NAME:-default}` in all scalars below a node.
@@ -175,6 +214,20 @@ mod tests {
         assert_eq!(get(&chosen, "a").scalar(), Some("1"));
         assert_eq!(get(get(&chosen, "n"), "x").scalar(), Some("1"));
         assert_eq!(get(get(&chosen, "n"), "y").scalar(), Some("2"));
+    }
+
+    #[test]
+    fn what_is_selected_has_the_section_only_if_the_file_has_one() {
+        let (root, _) = read("shared: {a: 1}\nproduction: {b: 2}\ndevelopment: off\n");
+        let selected = |name: &str, is_named, root| Environment { name: name.into(), is_named }.select(root);
+        let production = selected("production", false, Some(&root));
+        assert_eq!((production.section.as_deref(), production.is_development()), (Some("production"), false));
+        assert_eq!(selected("development", false, Some(&root)).section, None);
+        assert!(!selected("development", false, Some(&root)).is_development());
+        assert!(selected("development", true, None).is_development());
+        assert!(!selected("test", true, None).is_development());
+        let text = selected("development", false, None).environment_and_source();
+        assert_eq!(text, "development (the default: no NODEVENT_ENV, RAILS_ENV, RACK_ENV is set)");
     }
 
     #[test]

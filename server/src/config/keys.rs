@@ -260,9 +260,11 @@ pub static TOP: Section = Section {
         key(
             "console",
             Flag,
-            Words("on if no namespace has a secret"),
-            "Whether the console page is served at `/`.",
-            "To hide it in production, or to see it in a secured namespace.",
+            Words(
+                "on if no namespace has a secret; in the environment `development`, on for pages of this machine",
+            ),
+            "Whether the console page is served at `/` and `/console`. See [browser.md](browser.md#the-console).",
+            "To hide it, or to see it in a secured namespace outside of development.",
             "false",
         ),
         key(

@@ -51,6 +51,7 @@ mod yaml;
 use crate::origin::Origins;
 use changes::Written;
 use environment::Environment;
+pub use environment::Selected;
 use hosts::Hosts;
 use limits::Limits;
 use listen::{Admin, Listen};
@@ -99,7 +100,8 @@ pub struct Config {
     /// The path of Engine.IO, with a slash at both ends. Not a key of the file: our script and the stock clients use
     /// the default.
     pub path: String,
-    /// Whether the console page is served at `/`. `None`: if no namespace has a secret.
+    /// Whether the console page is served at `/`. `None`: if no namespace has a secret, and in development to pages of this
+    /// machine.
     pub console: Option<bool>,
     /// Period over which a stopping server closes its connections.
     pub drain_timeout: Duration,
@@ -119,6 +121,8 @@ pub struct Config {
     pub store: Option<crate::store::Settings>,
     /// Whether the engine of the only namespace is still to be chosen: Redis on localhost if it responds.
     pub autodetect_engine: bool,
+    /// The environment, and what it selects in the file.
+    pub selected: Selected,
     /// What the file says, to find what has changed since.
     pub written: Written,
 }
@@ -143,7 +147,10 @@ pub fn load(named: Option<&Path>) -> Result<Loaded, Report> {
     let found = named.or_else(|| SEARCH_PATHS.iter().map(PathBuf::from).find(|path| path.exists()));
     let Some(file) = found else {
         let environment = Environment::current();
-        let config = defaults(!environment.is_named || environment.is_for_developers());
+        let config = Config {
+            selected: environment.select(None),
+            ..defaults(!environment.is_named || environment.is_for_developers())
+        };
         return Ok(Loaded { config, file: None, warnings: Vec::new() });
     };
     let mut report = Report::about(file.display().to_string());
@@ -295,6 +302,7 @@ fn defaults(publish_locally: bool) -> Config {
         namespaces: vec![Namespace::named(namespace::DEFAULT)],
         store: None,
         autodetect_engine: true,
+        selected: Selected { environment: String::new(), variable: None, section: None },
         written: Written::default(),
     }
 }
@@ -308,7 +316,8 @@ fn read(
     report: &mut Report,
 ) -> Option<Config> {
     let root = syntax::read(text, is_json, report)?;
-    let (is_development, environment) = (environment.is_development(&root), environment.name.as_str());
+    let selected = environment.select(Some(&root));
+    let (is_development, environment) = (environment.is_development(&selected), environment.name.as_str());
     if let Some(sections) = environment::missing_section(&root, environment) {
         report.error(
             root.location,
@@ -318,7 +327,7 @@ fn read(
         return None;
     }
     let root = environment::interpolate_env(environment::section(root, environment), report);
-    read_tree(&root, is_development, folder, report)
+    read_tree(&root, is_development, folder, report).map(|config| Config { selected, ..config })
 }
 
 /// Reads a configuration's values. `publishes_locally` is the default of `publish: local`.

@@ -54,6 +54,7 @@ mod user_connections;
 mod user_path;
 pub mod websocket;
 
+pub use console::ConsoleAccess;
 pub use endpoint::{Endpoint, ResponseFuture};
 pub use handover::BoundHandover;
 pub use inherited::Inherited;
@@ -113,8 +114,8 @@ pub struct Settings {
     pub hosts: Hosts,
     /// The proxies whose forwarding headers count.
     pub trusted_proxies: TrustedProxies,
-    /// Whether the console page is served at `/`.
-    pub console: bool,
+    /// To whom the console page is served.
+    pub console: ConsoleAccess,
     /// Whether publishes and rejected keys are logged.
     pub audit: bool,
     /// The key that requests of the admin listener must have.

@@ -71,8 +71,10 @@ const X_FORWARDED: &str = "x-forwarded-";
 #[derive(Debug, Clone, Copy)]
 pub struct PeerAddr {
     address: IpAddr,
-    /// Whether the socket's peer is this machine, and no proxy that is known.
-    is_local: bool,
+    /// Whether the client is on this machine, and no proxy that is known forwards the request.
+    is_on_this_machine: bool,
+    /// Whether it may be a program, because the application has not handed the connection over.
+    may_be_program: bool,
     /// The user of the publish socket.
     publish_socket: Option<u32>,
 }
@@ -83,19 +85,21 @@ impl PeerAddr {
     /// The client of a request from this source.
     pub(super) fn new(source: Source, headers: &HeaderMap, trusted: &TrustedProxies) -> Self {
         let socket = source.address();
-        let (may_be_local, publish_socket) = match source {
-            Source::Tcp(peer) => (peer.is_loopback(), None),
-            Source::Proxied(_) | Source::Unnamed(_) | Source::HandedOver(_) => (false, None),
+        let (may_be_here, publish_socket) = match source {
+            Source::Tcp(peer) | Source::HandedOver(peer) => (peer.is_loopback(), None),
+            Source::Proxied(_) | Source::Unnamed(_) => (false, None),
             Source::PublishSocket(user) => (true, Some(user)),
         };
+        let may_be_program = !matches!(source, Source::HandedOver(_));
         let may_report = !matches!(source, Source::Unnamed(_) | Source::PublishSocket(_));
         if may_report && !trusted.is_empty() && trusted.contains(socket) {
-            return Self { address: reported(socket, headers, trusted), is_local: false, publish_socket };
+            let address = reported(socket, headers, trusted);
+            return Self { address, is_on_this_machine: false, may_be_program, publish_socket };
         }
         let shows_proxy =
             |name: &HeaderName| name.as_str().starts_with(X_FORWARDED) || FORWARDING.contains(&name.as_str());
-        let is_local = may_be_local && !headers.keys().any(shows_proxy);
-        Self { address: socket, is_local, publish_socket }
+        let is_on_this_machine = may_be_here && !headers.keys().any(shows_proxy);
+        Self { address: socket, is_on_this_machine, may_be_program, publish_socket }
     }
 
     /// The address of the client of a request.
@@ -105,7 +109,12 @@ impl PeerAddr {
 
     /// Whether a program on this machine may have sent the request. A proxy that adds no header looks the same.
     pub(super) fn is_local(extensions: &Extensions) -> bool {
-        extensions.get::<Self>().is_some_and(|peer| peer.is_local)
+        extensions.get::<Self>().is_some_and(|peer| peer.is_on_this_machine && peer.may_be_program)
+    }
+
+    /// Whether a browser or program on this machine sent the request. A proxy that adds no header looks the same.
+    pub(super) fn is_on_this_machine(extensions: &Extensions) -> bool {
+        extensions.get::<Self>().is_some_and(|peer| peer.is_on_this_machine)
     }
 
     /// The user that sent the request through the publish socket.
@@ -262,16 +271,23 @@ mod tests {
     #[test]
     fn only_direct_connections_and_the_publish_socket_are_local() {
         let (none, local) = (HeaderMap::new(), IpAddr::V4(Ipv4Addr::LOCALHOST));
-        let trusted = TrustedProxies::default();
-        assert!(PeerAddr::new(Source::Tcp(local), &none, &trusted).is_local);
-        assert!(!PeerAddr::new(Source::Proxied(local), &none, &trusted).is_local);
-        let unnamed = PeerAddr::new(Source::Unnamed(local), &none, &trusted);
-        assert!(!unnamed.is_local);
-        let socket = PeerAddr::new(Source::PublishSocket(7), &none, &self::trusted());
-        assert!(socket.is_local && socket.publish_socket == Some(7));
-        assert!(!PeerAddr::new(Source::HandedOver(local), &none, &trusted).is_local);
+        let is_local = |source, headers: &HeaderMap, trusted: &TrustedProxies| {
+            let mut extensions = Extensions::new();
+            extensions.insert(PeerAddr::new(source, headers, trusted));
+            (PeerAddr::is_local(&extensions), PeerAddr::is_on_this_machine(&extensions))
+        };
+        let untrusted = TrustedProxies::default();
+        assert_eq!(is_local(Source::Tcp(local), &none, &untrusted), (true, true));
+        assert_eq!(is_local(Source::Proxied(local), &none, &untrusted), (false, false));
+        assert_eq!(is_local(Source::Unnamed(local), &none, &untrusted), (false, false));
+        assert_eq!(is_local(Source::PublishSocket(7), &none, &trusted()), (true, true));
+        assert_eq!(PeerAddr::new(Source::PublishSocket(7), &none, &trusted()).publish_socket, Some(7));
+        // A browser on this machine, but no program.
+        assert_eq!(is_local(Source::HandedOver(local), &none, &untrusted), (false, true));
+        assert_eq!(is_local(Source::HandedOver("203.0.113.9".parse().unwrap()), &none, &untrusted), (false, false));
         let mut forwarded = HeaderMap::new();
         forwarded.insert("x-forwarded-proto", HeaderValue::from_static("https"));
-        assert!(!PeerAddr::new(Source::PublishSocket(7), &forwarded, &trusted).is_local);
+        assert_eq!(is_local(Source::PublishSocket(7), &forwarded, &untrusted), (false, false));
+        assert_eq!(is_local(Source::HandedOver(local), &forwarded, &untrusted), (false, false));
     }
 }

@@ -3,7 +3,7 @@
 use super::audit::{Audit, Outcome};
 use super::body::{self, BodyError};
 use super::router::PublishesLocally;
-use super::{Http, PeerAddr, query, reply};
+use super::{Http, PeerAddr, console, query, reply};
 use crate::authorize::{PublishVerdict, Publisher};
 use crate::byte_budget::BudgetedBytes;
 use crate::capability::{Begun, Publish, Publisher as Origin, Unavailable};
@@ -169,7 +169,7 @@ fn is_console(http: &Http, request: &Request) -> bool {
     let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
     let own = text(header::HOST);
     let origin = text(header::ORIGIN).and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
-    http.settings().console && own.is_some() && own == origin
+    console::is_served_to(http, request) && own.is_some() && own == origin
 }
 
 /// Checks that a publisher may publish to each target. Nothing is published if it may not publish to one of them.

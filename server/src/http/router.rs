@@ -78,7 +78,7 @@ impl HttpService {
             .route("/healthz", get(health::healthz))
             .route("/readyz", get(health::readyz));
         let router = send::mount(router, http);
-        let router = if http.settings().console { console::mount(router) } else { router };
+        let router = console::mount(router, http);
         let router = router.with_state(Arc::clone(http));
         Self { http: Arc::clone(http), router, kind: Kind::Public { publishes_locally }, only: None, visitor: None }
     }

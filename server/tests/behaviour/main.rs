@@ -16,6 +16,7 @@ mod certificates;
 mod command_line;
 mod command_line_secrets;
 mod configuration;
+mod console;
 mod defaults;
 mod except;
 mod generated_files;
