@@ -5,6 +5,7 @@
  * @typedef {object} About
  * @property {string} [version]
  * @property {number} [connections]
+ * @property {boolean} [application] whether the page is served by an application that signs keys and emits for it
  * @property {{name: string, dialect: string, secured?: boolean, history?: boolean}[]} namespaces
  */
 

@@ -13,7 +13,15 @@ export class ConsoleConnection extends Emitter {
   /** The server of this page and the folder it is mounted in. */
   base = new URL(".", document.baseURI);
 
-  /** @param {{name: string, dialect: string}} namespace @param {string} transports */
+  /** Whether the application signs keys and emits for this page. */
+  hasApplication = false;
+
+  /** The application's endpoint for keys or events of a namespace. @param {"key" | "emit"} endpoint @param {string} namespace */
+  applicationUrl(endpoint, namespace) {
+    return new URL(`console/${endpoint}?namespace=${encodeURIComponent(namespace)}`, this.base).href;
+  }
+
+  /** @param {{name: string, dialect: string, secured?: boolean}} namespace @param {string} transports */
   open(namespace, transports) {
     this.close();
     const socket = io(this.base.origin + namespace.name, {
@@ -23,7 +31,8 @@ export class ConsoleConnection extends Emitter {
     });
     this.namespace = namespace;
     this.socket = socket;
-    this.dialect = dialectOf(namespace.dialect, socket, (publication) => this._fire("publication", publication));
+    const keyUrl = this.hasApplication && namespace.secured ? this.applicationUrl("key", namespace.name) : undefined;
+    this.dialect = dialectOf(namespace.dialect, socket, (publication) => this._fire("publication", publication), keyUrl);
     this._fire("dialect", this.dialect);
     this._fire("state", "connecting", "waiting");
     socket.on("connect", () => {

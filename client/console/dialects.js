@@ -20,14 +20,15 @@ import { NoDeventController } from "../src/nodevent/controller.js";
  * @param {string} name
  * @param {import("../src/socket.io-compat/socket.js").Socket} socket
  * @param {OnPublication} onPublication
+ * @param {string} [keyUrl] where keys come from that the user does not enter
  * @returns {Dialect}
  */
-export function dialectOf(name, socket, onPublication) {
-  return name === "notifications" ? notifications(socket, onPublication) : nodevent(socket, onPublication);
+export function dialectOf(name, socket, onPublication, keyUrl) {
+  return name === "notifications" ? notifications(socket, onPublication) : nodevent(socket, onPublication, keyUrl);
 }
 
-/** @param {any} socket @param {OnPublication} onPublication @returns {Dialect} */
-function nodevent(socket, onPublication) {
+/** @param {any} socket @param {OnPublication} onPublication @param {string} [keyUrl] @returns {Dialect} */
+function nodevent(socket, onPublication, keyUrl) {
   const controller = new NoDeventController().setSocket(socket);
   /** @type {Map<string, (() => void)[]>} */
   const removers = new Map();
@@ -44,9 +45,10 @@ function nodevent(socket, onPublication) {
           room.onAny((event, message, publication) => onPublication({ room: name, event, message, sent: publication.sent })),
           room.on("join", onResult),
           room.on("leave", (/** @type {any} */ err) => err && onResult(err)),
+          room.on("key-refused", onResult),
           room.on("gap", () => onPublication({ room: name, event: "gap", message: "publications are lost and cannot be recovered" })),
         ]);
-      room.setKey(key).join();
+      room.setKey(key, key === undefined ? keyUrl : undefined).join();
     },
     leave(name) {
       for (const remove of removers.get(name) || []) remove();

@@ -27,15 +27,17 @@ export function setUpEmitForm(connection) {
     const publication = { room: $("emit-room").value, event: $("emit-event").value, message, sent: Date.now() };
     const times = Math.min(1000, Math.max(1, Math.trunc(Number($("emit-times").value)) || 1));
     const key = $("emit-key").value;
-    if (!key) {
+    const namespace = connection.namespace?.name ?? "";
+    if (!key && !connection.hasApplication) {
       $("emit-key").focus();
       return show("A page publishes only with a key. Enter the publish_key of the namespace.", true);
     }
     const start = performance.now();
     try {
-      const response = await fetch(new URL(`api/${encodeURIComponent(connection.namespace?.name.slice(1) ?? "")}/emit`, connection.base), {
+      const byServer = new URL(`api/${encodeURIComponent(namespace.slice(1))}/emit`, connection.base);
+      const response = await fetch(key ? byServer : connection.applicationUrl("emit", namespace), {
         method: "POST",
-        headers: { "content-type": "application/json", authorization: `Bearer ${key}` },
+        headers: { "content-type": "application/json", ...(key && { authorization: `Bearer ${key}` }) },
         body: JSON.stringify(times === 1 ? publication : Array.from({ length: times }, () => publication)),
       });
       const body = await response.json();

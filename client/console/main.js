@@ -84,6 +84,12 @@ if (about) {
   namespaces = about.namespaces;
   $("namespaces").append(...namespaces.map(({ name }) => make("option", { value: name })));
   if (about.version) $("about").textContent = `NoDevent ${about.version}`;
+  connection.hasApplication = about.application === true;
+  if (connection.hasApplication) {
+    $("join-key").placeholder = "by the application";
+    $("emit-key").placeholder = "not required";
+    $("emit-key-hint").textContent = "The application signs keys for this page, and emits for it.";
+  }
   watchAbout(connection.base, (now) => (plot.connections = now?.connections));
 }
 $("namespace").value = namespaceFromUrl() || namespaces[0]?.name || "/nodevent";

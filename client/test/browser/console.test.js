@@ -456,3 +456,32 @@ test("the page works without console.json", async () => {
   await joined("theroom");
   assert.equal(await text("#connections"), "–");
 });
+
+test("N-22 in an application, a room of a secured namespace needs no key of the user, and the form no publish key", async (t) => {
+  const about = async () => ({ ...(await (await fetch(`${server.url}/console.json`)).json()), application: true });
+  const application = await startFront(() => server.port, about);
+  t.after(() => application.close());
+  ({ page, context, complaints } = await open(browser, `${application.url}/#/protected`));
+  const asked = [];
+  await page.route("**/console/key?*", async (route) => {
+    const { room } = route.request().postDataJSON();
+    asked.push([new URL(route.request().url()).search, room]);
+    await route.fulfill(room === "closed" ? { status: 403, json: { error: "no" } } : { json: { key: keyFor(room) } });
+  });
+  await page.route("**/console/emit?*", async (route) => {
+    await server.publish(route.request().postDataJSON(), "protected");
+    await route.fulfill({ json: { accepted: 1 } });
+  });
+  await status("connected");
+  await joined("theroom");
+  assert.deepEqual(asked, [["?namespace=%2Fprotected", "theroom"]]);
+  await page.click("#emit button");
+  await until(async () => (await rows()) === 1);
+  assert.match(await text("#emit-result"), /^1 emitted in/);
+  assert.deepEqual(complaints, []);
+  await join("closed");
+  await until(async () => /403/.test(await stateOf("closed")), "the refusal");
+  // A key that the user enters has precedence.
+  await joined("own", keyFor("own"));
+  assert.equal(asked.length, 2);
+});
