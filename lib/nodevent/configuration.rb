@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require "nodevent/configuration/application"
 require "nodevent/configuration/document"
 require "nodevent/configuration/history"
 require "nodevent/configuration/mailbox"
@@ -25,6 +26,7 @@ module NoDevent
   class Configuration
     include Unprintable
     include Publishing
+    include Application
 
     # The default address of the server for browsers.
     PUBLIC_URL = "http://localhost:8080"
@@ -120,9 +122,6 @@ module NoDevent
     def publish_key
       fetch(:publish_key)
     end
-
-    # @return [String, nil] the Unix socket through which connections are handed over to the server
-    def handover_socket = fetch(:handover_socket)
 
     # @return [Limits]
     def publisher
@@ -300,7 +299,7 @@ module NoDevent
         token: setting("token") { TokenRules.read(@values, folder) },
         **Protocols.read(@values),
         key_rules: setting("bound_keys", "max_key_lifetime") { KeyRules.read(@values) },
-        handover_socket: setting("handover_socket") { @values.path("handover_socket", folder) },
+        **read_application,
         channel_per_room: setting("channel_per_room") { @values.flag("channel_per_room") },
         publisher: setting("publisher") { PublisherLimits.read(@values) }
       }

@@ -2,6 +2,7 @@
 
 require "nodevent/doctor/polling_client"
 require "nodevent/doctor/checks"
+require "nodevent/doctor/console_check"
 require "nodevent/doctor/handover_check"
 
 module NoDevent
@@ -30,6 +31,7 @@ module NoDevent
         Emitter.config.namespaces.each do |config|
           Checks.new(origin, config) { |finding| findings << finding }.run
         end
+        findings.concat(ConsoleCheck.findings(origin))
         findings.concat(HandoverCheck.findings)
         findings.uniq
       rescue ConfigurationError => e

@@ -1,7 +1,6 @@
 # frozen_string_literal: true
 
-require "json"
-require "uri"
+require "nodevent/key_request"
 
 module NoDevent
   # The Rack endpoint at which pages request keys: before a key expires, and for rooms whose key is not in the page.
@@ -11,30 +10,14 @@ module NoDevent
   module KeyEndpoint
     # The path in the application.
     PATH = "/nodevent/key"
-    # The maximum size of a request's body.
-    #
-    # # Units
-    # Bytes.
-    MAX_BODY = 8 * 1024
     # An origin of a page; the group is its host.
     ORIGIN = %r{\Ahttps?://(\[[^\]]*\]|[^:/]+)(?::\d+)?\z}
 
-    private_constant :MAX_BODY, :ORIGIN
-
-    # A request that gets no key.
-    class Rejected < StandardError
-      attr_reader :status, :hint
-
-      def initialize(status, message, hint)
-        super(message)
-        @status = status
-        @hint = hint
-      end
-    end
-
-    private_constant :Rejected
+    private_constant :ORIGIN
 
     class << self
+      include KeyRequest
+
       # @api private
       attr_reader :authorizer
 
@@ -64,9 +47,7 @@ module NoDevent
       # @param env [Hash] Rack's
       # @return [Array] Rack's response
       def call(env)
-        respond(200, key: key(RackRequest.of(env)))
-      rescue Rejected => e
-        respond(e.status, error: e.message, hint: e.hint)
+        granted { { key: key(RackRequest.of(env)) } }
       end
 
       private
@@ -115,37 +96,6 @@ module NoDevent
         return if origin.empty? || origin[ORIGIN, 1]&.casecmp?(request.host)
 
         reject(403, "the request is from another origin", "request keys from pages of this application")
-      end
-
-      def room(request)
-        body = RackInput.read(request.env, MAX_BODY + 1)
-        reject(413, "the request is too large", "send {\"room\": …} only") if body.bytesize > MAX_BODY
-        json = JSON.parse(body)
-        room = json["room"] if json.is_a?(Hash)
-        reject(400, "no room", "send {\"room\": \"…\"}") unless room.is_a?(String) || room.is_a?(Integer)
-        Room.of(room)
-      rescue JSON::ParserError
-        reject(400, "the request is not JSON", "send {\"room\": \"…\"}")
-      rescue InvalidRoomError => e
-        reject(400, e.message, "send the name that the page received")
-      end
-
-      def namespace(request)
-        # Not by Rack, which raises errors of several classes for other parameters.
-        name = URI.decode_www_form(request.query_string).assoc("namespace")&.last
-        name ? NoDevent.namespace(name) : Namespace.default
-      rescue ArgumentError
-        reject(400, "the query cannot be read", "use the URL that the page received")
-      rescue ConfigurationError
-        reject(404, "no such namespace", "use the URL that the page received")
-      end
-
-      def reject(status, message, hint)
-        raise Rejected.new(status, message, hint)
-      end
-
-      def respond(status, body)
-        [status, { "content-type" => "application/json", "cache-control" => "no-store" }, [JSON.generate(body)]]
       end
     end
   end

@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require "nodevent/start_report"
 require "rails/railtie"
 
 module NoDevent
@@ -8,6 +9,7 @@ module NoDevent
   class Railtie < Rails::Railtie
     initializer "nodevent.configuration" do |app|
       NoDevent::Configuration.root = app.root
+      NoDevent::Credentials.source = -> { app.credentials.nodevent }
     end
 
     initializer "nodevent.logger", after: :initialize_logger do
@@ -66,6 +68,8 @@ module NoDevent
 
     # Routes may have changed.
     config.to_prepare { NoDevent::Server.forget }
+
+    config.after_initialize { NoDevent::StartReport.log }
 
     initializer "nodevent.helper" do
       ActiveSupport.on_load(:action_view) { include NoDevent::Helper }

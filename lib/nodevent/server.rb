@@ -112,6 +112,8 @@ module NoDevent
     # @return [Array] Rack's response
     def call(env)
       path = RequestHead.path(env).sub(%r{\A/socket\.io\z}, "/socket.io/")
+      # As a middleware, this has no folder of its own.
+      return Console.call(env, path) { exchange(env, path) } if @app.nil? && Console.serves?(path)
       return pass(env) unless paths.include?(path)
 
       waits?(env, path) ? hand_over(env, path) : exchange(env, path)

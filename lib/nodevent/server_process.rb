@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require "nodevent/credentials"
 require "nodevent/handover_path"
 require "nodevent/server_binary"
 
@@ -59,8 +60,7 @@ module NoDevent
     def run
       until @stopped
         started = now
-        pid = @lock.synchronize { @stopped ? nil : @pid = adopt || start }
-        break unless pid
+        pid = launch or break
 
         status = wait(pid)
         # Another process may get its number.
@@ -110,12 +110,23 @@ module NoDevent
 
     private
 
-    def start
+    # @return [Integer, nil] the server's process
+    def launch
+      adopted = @lock.synchronize { @pid = adopt unless @stopped }
+      return adopted if adopted
+
+      # Without the lock, because it may take seconds.
+      variables = @stopped ? {} : credentials
+      @lock.synchronize { @pid = start(variables) unless @stopped }
+    end
+
+    # @param variables [Hash{String => String}] more of them for its environment
+    def start(variables)
       binary = ServerBinary.path
       return give_up(ServerBinary::MISSING) unless binary
 
-      environment = { "NODEVENT_ENV" => self.class.environment, **secret_key_base }
       @fingerprint = fingerprint
+      environment = { "NODEVENT_ENV" => self.class.environment, **variables, **secret_key_base }
       arguments = ["serve", "--parent-pid", Process.pid.to_s]
       arguments += ["--handover-socket", @socket] if @socket
       pid = Process.spawn(environment, binary, *arguments, in: File::NULL, pgroup: true)
@@ -141,6 +152,12 @@ module NoDevent
       File.read(self.class.configuration).match?(pattern)
     rescue SystemCallError
       false
+    end
+
+    # Variables that the environment lacks. Others can read the arguments of a program, but not its environment.
+    def credentials
+      kind = self.class
+      Credentials.variables_of_application(kind.configuration, kind.environment) { |reason| @log.call(reason) }
     end
 
     # The server that this process started before it replaced itself.
@@ -210,7 +227,7 @@ module NoDevent
 
     # Changes when another server should run: another program, configuration or environment.
     def fingerprint
-      files = [ServerBinary.path, self.class.configuration].compact.map do |path|
+      files = [ServerBinary.path, self.class.configuration, *Credentials.files].compact.map do |path|
         stat = File.stat(path)
         "#{path}:#{stat.size}:#{stat.mtime.to_f}"
       rescue SystemCallError

@@ -9,6 +9,16 @@ namespace :nodevent do
     abort("Events would not arrive: see FAIL above.") unless success
   end
 
+  desc "Run the server with the secrets of Rails' credentials, instead of `nodevent serve`"
+  task serve: (Rake::Task.task_defined?("environment") ? [:environment] : []) do
+    require "nodevent"
+    require "nodevent/server_process"
+    binary = NoDevent::ServerBinary.path or abort(NoDevent::ServerBinary::MISSING)
+    file = NoDevent::Emitter.config.source || NoDevent::ServerProcess.configuration
+    name = NoDevent::ServerProcess.environment
+    exec({ "NODEVENT_ENV" => name, **NoDevent::Credentials.variables(file, name) }, binary, "serve", file)
+  end
+
   namespace :cable do
     desc "Find what cannot work in channels that the server calls (instance variables, timers, streams with a block)"
     task :check do

@@ -25,12 +25,14 @@ class HandoverApp
   attr_reader :server, :puma, :socket
 
   # @param settings [Hash] of the namespace
+  # @param more [Hash] other settings of the server
   # @param options [Hash] of {PumaServer}
-  def initialize(settings: { "open" => true }, rackup: RACKUP, **options)
+  def initialize(settings: { "open" => true }, rackup: RACKUP, more: {}, **options)
     @folder = Dir.mktmpdir
     @socket = File.join(@folder, "nodevent.sock")
     @rackup = rackup
-    @server = NodeventServer.new({ "handover_socket" => @socket, "publish" => "local", "/nodevent" => settings })
+    own = { "handover_socket" => @socket, "publish" => "local", "/nodevent" => settings }
+    @server = NodeventServer.new(own.merge(more))
     @file = Tempfile.new(["application", ".yml"])
     own = { "handover_socket" => @socket, "public_url" => @server.url, "/nodevent" => settings }
     File.write(@file.path, YAML.dump(own))

@@ -2,6 +2,7 @@
 
 require "nodevent/configuration/redacted"
 require "nodevent/configuration/tree"
+require "nodevent/credentials"
 
 module NoDevent
   class Configuration
@@ -13,8 +14,12 @@ module NoDevent
       # The names of mappings that are sections.
       COMMON = %w[shared development test production staging].freeze
       NAME = /\A[A-Za-z_][A-Za-z0-9_]*\z/
+      # Variables that name the environment whose section is read, in this order.
+      ENVIRONMENTS = %w[NODEVENT_ENV RAILS_ENV RACK_ENV].freeze
+      # A variable in a text, and perhaps its default.
+      VARIABLE = /\$\{([A-Za-z_][A-Za-z0-9_]*)(:-[^}]*)?\}/
 
-      private_constant :COMMON, :NAME
+      private_constant :COMMON, :NAME, :ENVIRONMENTS, :VARIABLE
 
       # @return [Hash{String => Tree::Node}] the top-level keys; with sections, those of `shared` and of the
       #   environment's section
@@ -49,8 +54,13 @@ module NoDevent
 
         # @return [String] the environment, which selects the section
         def environment
-          %w[NODEVENT_ENV RAILS_ENV RACK_ENV].map { |name| ENV.fetch(name, "") }.find { |name| !name.empty? } ||
-            "development"
+          variable = environment_variable
+          variable ? ENV.fetch(variable) : "development"
+        end
+
+        # @return [String, nil] the variable that names it
+        def environment_variable
+          ENVIRONMENTS.find { |name| !ENV.fetch(name, "").empty? }
         end
       end
 
@@ -91,6 +101,18 @@ module NoDevent
         Tree::Node.new(value: value, line: node.line, column: node.column)
       end
 
+      # @return [Array<Array(String, Integer)>] the variables without a default that are missing, and their first lines
+      def missing_variables
+        found = {}
+        walk(Tree::Node.new(value: path ? top : {})) do |node|
+          node.value.scan(VARIABLE) { |name, default| found[name] ||= node.line if lacks?(name, default) }
+        end
+        found.to_a
+      end
+
+      # @return [String, nil] the section that was read; nil if the file has none
+      attr_reader :section
+
       # @param node [Tree::Node, nil] the value
       # @raise [ConfigurationError] always, with file, line and key
       def invalid!(node, key, problem)
@@ -116,6 +138,7 @@ module NoDevent
         section = root.value[environment]
         return no_section(root, environment) unless section && section.value.is_a?(Hash)
 
+        @section = environment
         shared = root.value["shared"]
         (shared && shared.value.is_a?(Hash) ? Tree.merge(shared, section) : section).value
       end
@@ -151,9 +174,29 @@ module NoDevent
 
         given = ENV.fetch(name, "")
         return given unless given.empty?
+
+        given = Credentials.value(name)
+        return given if given
         return default unless separator.empty?
 
         invalid!(node, key, "requires the environment variable #{name}; set it, or write ${#{name}:-default}")
+      rescue Credentials::Unreadable => e
+        invalid!(node, key, "requires the environment variable #{name}: #{e.message}")
+      end
+
+      # Whether a variable has neither a value nor a default.
+      def lacks?(name, default)
+        default.nil? && ENV.fetch(name, "").empty? && Credentials.value(name).nil?
+      rescue Credentials::Unreadable
+        true
+      end
+
+      def walk(node, &block)
+        case node.value
+        when Hash then node.value.each_value { |each| walk(each, &block) }
+        when Array then node.value.each { |each| walk(each, &block) }
+        when String then yield node
+        end
       end
     end
   end

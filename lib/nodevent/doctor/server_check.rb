@@ -16,7 +16,8 @@ module NoDevent
         # @param file [String]
         # @return [Array<Finding>]
         def findings(file)
-          output, status = Open3.capture2e(environment, RbConfig.ruby, EXECUTABLE, "check", "--offline", file)
+          command = [RbConfig.ruby, EXECUTABLE, "check", "--offline", file]
+          output, status = Open3.capture2e(environment(file), *command)
           return [not_built] if status.exitstatus == 69
           return [invalid(file, output)] unless status.success?
 
@@ -26,9 +27,10 @@ module NoDevent
 
         private
 
-        # The server selects the section of the same environment.
-        def environment
-          { "NODEVENT_ENV" => Configuration::Document.environment, "RUBYOPT" => nil }
+        # The server selects the section of the same environment, and has the secrets of the credentials.
+        def environment(file)
+          name = Configuration::Document.environment
+          { "NODEVENT_ENV" => name, "RUBYOPT" => nil, **NoDevent::Credentials.variables(file, name) }
         end
 
         def warning(line)

@@ -29,12 +29,13 @@ module Nodevent
       PLUGIN = "\n# Runs NoDevent's server in development, and where NODEVENT_IN_PUMA=1 is set.\nplugin :nodevent\n"
       ROUTES = "config/routes.rb"
       MOUNT = "mount NoDevent::Server => \"/nodevent\""
+      MOUNTED = %r{^\s*mount\b.*\bNoDevent::Server\b.*"/nodevent"}
       PROCESS = "nodevent: bundle exec nodevent config/nodevent.yml\n"
       PROCESSES = "web: bin/rails server\n#{PROCESS}".freeze
       POLICY = "config/initializers/content_security_policy.rb"
 
-      private_constant :HELPER, :CALL, :CONFIGURATION, :SAMPLE, :PUMA, :PLUGIN, :ROUTES, :MOUNT, :PROCESS,
-                       :PROCESSES, :POLICY
+      private_constant :HELPER, :CALL, :CONFIGURATION, :SAMPLE, :PUMA, :PLUGIN, :ROUTES, :MOUNT, :MOUNTED,
+                       :PROCESS, :PROCESSES, :POLICY
 
       # Creates the configuration of the application and the server.
       def configuration
@@ -96,6 +97,7 @@ module Nodevent
           to a view, open it, and run in `rails console`
             NoDevent::Emitter.emit("sample", "hello", "world")
           For models: `include NoDevent::Base` and `emits_changes`. If events do not arrive: `rake nodevent:doctor`.
+          #{'In development, /nodevent/console shows events as they arrive.' if line?(ROUTES, MOUNTED)}
           #{streams unless frontend == 'script'}
         TEXT
         say npm_steps if frontend == "npm"
