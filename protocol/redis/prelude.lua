@@ -23,18 +23,31 @@
 -- The billion is a text because Redis 7.2 would write the number as 1e+9, which HINCRBY does not read.
 --
 -- A reader without members of the room writes nothing: it computes the jump that the next writer will record.
-local info = redis.pcall('INFO', 'replication')
-local replid = type(info) == 'string' and string.match(info, 'master_replid:(%w+)')
-local run
+--
+-- INFO takes longer than everything else. So a program reads the run id once, over a connection, puts it into the text on the
+-- next line, and loads the text over that connection with EVAL and without keys. No other run of Redis has this text: a Redis
+-- that ends forgets it, and it is neither replicated nor on disk. Empty: every call asks Redis.
+local verified_run = ''
+if #KEYS == 0 then return verified_run end
+local info, replid
+-- Asks Redis for its replication id, once. Without permission there is none.
+local function ask()
+  if info then return end
+  info = redis.pcall('INFO', 'replication')
+  replid = type(info) == 'string' and string.match(info, 'master_replid:(%w+)')
+end
+local run = verified_run ~= '' and verified_run
 local function run_id()
   run = run or string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
   return run
 end
--- `room` has epoch, known (its offset) and replid as in the hash, and receives the new offset and the jump.
+-- `room` has epoch, known (its offset), replid and run as in the hash, and receives the new offset and the jump.
 local function detect_jump(key, room, writes)
-  if not room.epoch or not replid or replid == room.replid then return end
+  if not room.epoch or run and run == room.run then return end
+  ask()
+  if not replid or replid == room.replid then return end
   local run = run_id()
-  if run ~= redis.call('HGET', key, 'i') then
+  if run ~= room.run then
     local lossless = '0'
     if not string.find(info, 'master_replid2:00000000') then lossless = '-1'
     elseif string.find(redis.call('INFO', 'persistence'), 'aof_enabled:1') then lossless = '1' end
@@ -62,6 +75,7 @@ end
 -- nothing can be known, and each epoch is another one.
 local function absent()
   local milliseconds = string.format('%d', now)
+  ask()
   local stats = replid and redis.pcall('INFO', 'stats')
   local evicted = type(stats) == 'string' and string.match(stats, 'evicted_keys:(%d+)')
   local identity = evicted and replid .. ':' .. evicted or milliseconds .. time[2]

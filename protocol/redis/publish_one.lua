@@ -5,10 +5,10 @@ local published = string.format('%d', now)
 local epochs, untrimmed = {}, {}
 -- Reads the epoch of a room, creates a room that does not exist, and renews the expiry.
 local function open_room(position_key, log_key, position_expiry, new_epoch)
-  local fields = redis.call('HMGET', position_key, 'e', 'o', 'l', 'x')
+  local fields = redis.call('HMGET', position_key, 'e', 'o', 'l', 'x', 'i')
   local epoch, expires = fields[1], fields[4]
   if epoch then
-    detect_jump(position_key, {epoch = epoch, known = fields[2], replid = fields[3]}, true)
+    detect_jump(position_key, {epoch = epoch, known = fields[2], replid = fields[3], run = fields[5]}, true)
   else
     epoch, expires = new_epoch, nil
     local absent_epoch, absent_offset = absent()

@@ -6,8 +6,9 @@
 --         to return at most, oldest first
 -- Returns {epoch, offset, {publication, …}, jump_from, jump_to, lossless, born}. Three texts are empty if there was no
 -- jump, and the last one if the room does not exist; then epoch and offset are those of `absent`.
-local fields = redis.call('HMGET', KEYS[1], 'e', 'o', 'l', 'f', 't', 'w')
-local room = {epoch = fields[1], known = fields[2], replid = fields[3], jump = {fields[4], fields[5], fields[6]}}
+local fields = redis.call('HMGET', KEYS[1], 'e', 'o', 'l', 'f', 't', 'w', 'i')
+local room = {epoch = fields[1], known = fields[2], replid = fields[3], run = fields[7]}
+room.jump = {fields[4], fields[5], fields[6]}
 local epoch = room.epoch
 if not epoch then
   local absent_epoch, now = absent()

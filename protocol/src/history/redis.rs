@@ -24,6 +24,13 @@ pub const PUBLISH_MANY: &str = concat!(
 /// Reads a room's position and what came after an offset, in one step.
 pub const READ: &str = concat!(include_str!("../../redis/prelude.lua"), include_str!("../../redis/read_body.lua"));
 
+/// Returns the run id of the Redis that executes it; see [`for_run`].
+pub const READ_RUN: &str = "return string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')";
+/// The line of the prelude that names the run of Redis.
+const NO_RUN: &str = "local verified_run = ''";
+/// Maximum length of a run id. Bytes.
+const MAX_RUN_BYTES: usize = 64;
+
 /// Stores a revocation and announces it, in one step. The text documents its keys and arguments.
 pub const REVOKE: &str = include_str!("../../redis/revoke.lua");
 /// Reads the revocations that the caller does not know.
@@ -251,6 +258,18 @@ impl Keys {
     }
 }
 
+/// Returns the text of a script for one run of Redis, which does not have to find out in each call which run it is. `None`: that
+/// is not a run id.
+///
+/// The run is what [`READ_RUN`] has returned over a connection that was not opened again since. Over this connection the text is
+/// loaded with `EVAL` and without keys, which returns the run. It must not be sent in any other way: then a Redis that has the
+/// text is that run.
+#[must_use]
+pub fn for_run(script: &str, run: &str) -> Option<String> {
+    let is_run = (1..=MAX_RUN_BYTES).contains(&run.len()) && run.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    is_run.then(|| script.replacen(NO_RUN, &format!("local verified_run = '{run}'"), 1))
+}
+
 /// Returns the name under which Redis caches a script: the SHA-1 of its text, hexadecimal.
 #[must_use]
 pub fn script_sha(script: &str) -> String {
@@ -275,6 +294,19 @@ mod tests {
             assert!(script.starts_with(prelude) && script.len() > prelude.len());
         }
         assert_ne!(script_sha(PUBLISH), script_sha(READ));
+    }
+
+    #[test]
+    fn script_for_one_run_names_it_and_differs_in_nothing_else() {
+        let run = "0123456789abcdef0123456789abcdef01234567";
+        for script in [PUBLISH, PUBLISH_MANY] {
+            let text = for_run(script, run).unwrap();
+            assert_eq!(text.replace(run, ""), script);
+            assert_eq!(text.len(), script.len() + run.len());
+        }
+        for invalid in ["", "a'b", "a b", "\n", &"a".repeat(MAX_RUN_BYTES + 1)] {
+            assert_eq!(for_run(PUBLISH, invalid), None, "{invalid:?}");
+        }
     }
 
     #[test]

@@ -40,6 +40,7 @@ mod publishing;
 mod redis;
 mod redis_acl;
 mod redis_batches;
+mod redis_runs;
 mod redis_states;
 mod reference;
 mod reload;

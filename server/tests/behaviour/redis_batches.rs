@@ -10,11 +10,12 @@ use std::time::Duration;
 const EARLIER_PUBLISH: &str = include_str!("redis_batches/earlier_publish.lua");
 
 /// The text of a publication.
-fn text(room: &str, message: u64) -> String {
+pub(crate) fn text(room: &str, message: u64) -> String {
     json!({"room": room, "event": "e", "message": message}).to_string()
 }
 
-fn publish(text: &str) -> Publish<'_> {
+/// What publishes a text, with its own epoch for a new room.
+pub(crate) fn publish(text: &str) -> Publish<'_> {
     let idempotency_ttl = Duration::from_secs(60);
     let retention = Retention::default();
     Publish { channel: "/nodevent", text, retention, fresh_epoch: rand::random(), idempotency_ttl, sharded: false }
@@ -34,7 +35,8 @@ fn call(redis: &RedisServer, number: u64, publications: &[(&str, u64)]) -> Vec<S
     eval(redis, history::PUBLISH_MANY, &keys, &args)
 }
 
-fn eval(redis: &RedisServer, script: &str, keys: &[String], args: &[String]) -> Vec<String> {
+/// Runs a script. Returns the lines of the reply.
+pub(crate) fn eval(redis: &RedisServer, script: &str, keys: &[String], args: &[String]) -> Vec<String> {
     let mut command = redis_cli();
     command.args(["-p", &redis.port.to_string(), "EVAL", script, &keys.len().to_string()]).args(keys).args(args);
     let output = command.output().unwrap();

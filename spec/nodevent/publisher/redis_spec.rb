@@ -300,6 +300,29 @@ RSpec.describe NoDevent::Publisher::BackgroundPublisher, :native do
     listener.stop
   end
 
+  it "asks Redis once which run it is, and recognizes one that was restarted" do
+    position = "nodevent:1:{9:/nodevent:1:r}:position"
+    # This counts too.
+    infos = -> { server.client.call("INFO", "commandstats")[/cmdstat_info:calls=(\d+)/, 1].to_i }
+    configure
+    emit(1, wait: true)
+    before = infos.call
+    emit(2, wait: true)
+    emit(3, wait: true, idempotency_key: "k")
+    flush if many(20).times { |number| emit(4 + number) }
+    expect(infos.call - before).to eq(1)
+    first = server.client.hgetall(position)
+    expect(first["o"].to_i).to eq(3 + many(20))
+
+    server.kill
+    server.start
+    emit("again", wait: true)
+    second = server.client.hgetall(position)
+    expect(second["o"]).to eq("1")
+    expect(second["e"]).not_to eq(first["e"])
+    expect(second["i"]).not_to eq(first["i"])
+  end
+
   it "flushes within the timeout, or returns false" do
     configure
     emit(1)

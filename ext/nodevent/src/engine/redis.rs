@@ -68,6 +68,7 @@ pub(crate) struct Redis {
 }
 
 /// The settings for publishing to this Redis.
+#[derive(Clone)]
 struct PublishOptions {
     /// The names of keys and channels.
     scope: Scope,
@@ -155,10 +156,11 @@ impl Redis {
         let client = redis_config::builder(self.config.clone()).build()?;
         let connected = timeout(CONNECT_TIMEOUT, client.init()).await;
         let task = connected.map_err(|_| Error::new(ErrorKind::Timeout, "timeout while connecting"))??;
-        let connection = Connection { client, task, options: Arc::clone(&self.options) };
+        let mut connection = Connection { client, task, options: Arc::clone(&self.options) };
         if self.options.retention.is_on() {
             // Loaded before anything is in flight: retrying after NOSCRIPT would change the order.
-            connection.load().await?;
+            let script_shas = connection.load().await?;
+            connection.options = Arc::new(PublishOptions { script_shas, ..(*self.options).clone() });
         }
         Ok(connection)
     }
@@ -173,21 +175,43 @@ impl fmt::Debug for Redis {
 // === impl Connection ===
 
 impl Connection {
-    /// Loads the scripts that store and publish.
-    async fn load(&self) -> Result<(), Error> {
+    /// Loads the scripts that store and publish. Returns their SHA-1.
+    async fn load(&self) -> Result<[String; 2], Error> {
         let client = &self.client;
         let load = async {
+            if !client.is_clustered()
+                && let Some(shas) = self.load_for_run().await
+            {
+                return Ok(shas);
+            }
             for script in SCRIPTS {
                 match client.is_clustered() {
                     true => client.script_load_cluster::<(), _>(script).await?,
                     false => client.script_load::<(), _>(script).await?,
                 }
             }
-            Ok(())
+            Ok(SCRIPTS.map(history::script_sha))
         };
         timeout(CONNECT_TIMEOUT, load)
             .await
             .map_err(|_| Error::new(ErrorKind::Timeout, "timeout while loading the script"))?
+    }
+
+    /// Loads the scripts for the run of Redis at the other end; see [`history::for_run`]. This connection is never opened again.
+    /// `None`: the user may not do that, so the scripts have to ask Redis in each call. The nodes of a cluster are several runs.
+    async fn load_for_run(&self) -> Option<[String; 2]> {
+        let nothing = Vec::<String>::new;
+        let run: String = self.client.eval(history::READ_RUN, nothing(), nothing()).await.ok()?;
+        let mut shas = Vec::new();
+        for script in SCRIPTS {
+            let text = history::for_run(script, &run)?;
+            shas.push(history::script_sha(&text));
+            let loaded: String = self.client.eval(text, nothing(), nothing()).await.ok()?;
+            if loaded != run {
+                return None;
+            }
+        }
+        shas.try_into().ok()
     }
 
     /// Compares the fingerprint of our secret with the one that the last server of the namespace stored; see

@@ -5,9 +5,12 @@
 use super::client_config::client_config;
 use super::{BACKLOG, COMMAND_TIMEOUT};
 use crate::config::redis::Redis as RedisConfig;
+use fred::clients::Client;
 use fred::interfaces::ClientLike;
 use fred::types::Builder;
-use fred::types::config::{ConnectionConfig, PerformanceConfig, ReconnectPolicy, TcpConfig, UnresponsiveConfig};
+use fred::types::config::{
+    Config, ConnectionConfig, PerformanceConfig, ReconnectPolicy, TcpConfig, UnresponsiveConfig,
+};
 use std::time::Duration;
 
 /// The delays between attempts to connect: from 100 ms, doubled each time, to 5 s. Milliseconds.
@@ -26,11 +29,24 @@ const RECONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// # Errors
 /// Returns a message if the settings cannot be used.
 pub(super) fn builder(settings: &RedisConfig) -> Result<Builder, String> {
-    let config = client_config(settings)?;
     let (min, max, factor) = BACKOFF;
+    let mut builder = configured(client_config(settings)?);
+    builder.set_policy(ReconnectPolicy::new_exponential(0, min, max, factor));
+    Ok(builder)
+}
+
+/// Returns a client that connects once: an error ends it, so all its commands are for the same run of Redis.
+///
+/// # Errors
+/// Returns a message if the settings cannot be used.
+pub(super) fn one_connection(settings: &RedisConfig) -> Result<Client, String> {
+    let config = Config { fail_fast: true, ..client_config(settings)? };
+    configured(config).build().map_err(|error| error.to_string())
+}
+
+fn configured(config: Config) -> Builder {
     let mut builder = Builder::from_config(config);
     builder
-        .set_policy(ReconnectPolicy::new_exponential(0, min, max, factor))
         .set_connection_config(ConnectionConfig {
             connection_timeout: COMMAND_TIMEOUT,
             internal_command_timeout: COMMAND_TIMEOUT,
@@ -55,7 +71,7 @@ pub(super) fn builder(settings: &RedisConfig) -> Result<Builder, String> {
             broadcast_channel_capacity: BACKLOG,
             ..PerformanceConfig::default()
         });
-    Ok(builder)
+    builder
 }
 
 /// Keeps a client running for as long as the process lives.

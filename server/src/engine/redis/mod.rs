@@ -42,6 +42,7 @@ mod subscription;
 pub mod tap;
 mod unique_queue;
 mod user_connections;
+mod verified_script;
 mod waiting;
 
 pub use diagnose::{RedisDiagnosis, diagnose};
@@ -193,7 +194,7 @@ impl Redis {
             scope,
             publisher: client::builder(redis)?.build().map_err(|error| error.to_string())?,
             subscriber: client::builder(redis)?.build_subscriber_client().map_err(|error| error.to_string())?,
-            scripts: Scripts::new(),
+            scripts: Scripts::new(redis),
             fanout,
             history: namespace.history.clone(),
             channel_per_room: namespace.channel_per_room,

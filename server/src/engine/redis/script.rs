@@ -1,7 +1,9 @@
 //! Calls the scripts that store histories and revocations in Redis. `nodevent_protocol::history` has their text.
 
+use super::verified_script::VerifiedScript;
 use super::{COMMAND_TIMEOUT, client};
 use crate::capability::Unavailable;
+use crate::config::redis::Redis as RedisConfig;
 use crate::history::Since;
 use crate::publication::{Publication, StoredText};
 use fred::clients::Client;
@@ -22,6 +24,7 @@ pub(super) struct Script {
 #[derive(Debug)]
 pub(super) struct Scripts {
     publish: Script,
+    verified_publish: VerifiedScript,
     read: Script,
     find_time: Script,
     revoke: Script,
@@ -139,9 +142,10 @@ impl HistorySlice {
 // === impl Scripts ===
 
 impl Scripts {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(redis: &RedisConfig) -> Self {
         Self {
             publish: Script::new(history::PUBLISH),
+            verified_publish: VerifiedScript::new(history::PUBLISH, redis),
             read: Script::new(history::READ),
             find_time: Script::new(stored::FIND_TIME),
             revoke: Script::new(history::REVOKE),
@@ -163,7 +167,10 @@ impl Scripts {
         let mut names = vec![keys.position.clone(), keys.log.clone()];
         names.extend(idempotency_key.map(|key| keys.idempotency(key)));
         let args: Vec<Value> = publish.args().into_iter().map(Value::from).collect();
-        let reply = self.publish.run(client, names, args).await;
+        let reply = match self.verified_publish.run(client, names.clone(), args.clone()).await {
+            Some(reply) => reply,
+            None => self.publish.run(client, names, args).await,
+        };
         let (position, _receivers, _before): (String, i64, i64) = reply.map_err(|error| error.unavailable)?;
         Ok(Position::parse(&position))
     }
