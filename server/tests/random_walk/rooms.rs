@@ -1,7 +1,7 @@
 //! Members join, leave and lose their connections, publishers publish, and servers and Redis restart in between. Then the
 //! checker of the fault tests compares every confirmed publish with what every member received.
 
-use crate::harness::checker::check;
+use crate::harness::checker::{are_up_to_date, check};
 use crate::harness::member::{Command, Member, Record};
 use crate::harness::publisher::{Confirmed, Publisher};
 use crate::harness::{Fleet, Node, Redis, eventually, sites};
@@ -115,9 +115,7 @@ impl Walk {
     /// Restarts a server or Redis while every room has publishes.
     async fn restart(&mut self) {
         let (which, gently) = (self.random.random_range(0..self.nodes.len() + 1), self.random.random::<bool>());
-        // A member that is disconnected during two restarts of Redis gets a notice: a room remembers one restart.
-        eventually("all members have reconnected", TIMEOUT, async || self.members.iter().all(Member::is_joined))
-            .await;
+        self.settle().await;
         let Self { nodes, redis, publishers, confirmed, .. } = self;
         let fault = async {
             match (nodes.get_mut(which), redis) {
@@ -142,6 +140,19 @@ impl Walk {
         }));
         let ((), all) = tokio::join!(fault, burst);
         confirmed.extend(all.into_iter().flatten());
+    }
+
+    /// Waits until all members have reconnected and have received something new in each of their rooms, and with them all
+    /// servers. A room remembers one restart of Redis: a member, or a server, that has received nothing between two of them gets
+    /// a notice.
+    async fn settle(&mut self) {
+        eventually("all members have reconnected", TIMEOUT, async || self.members.iter().all(Member::is_joined))
+            .await;
+        for publisher in &mut self.publishers {
+            self.confirmed.push(publisher.publish().await);
+        }
+        let Self { members, confirmed, .. } = self;
+        eventually("all members are up to date", TIMEOUT, async || are_up_to_date(members, confirmed)).await;
     }
 
     /// Checks the records, and returns the number of gap notices in rooms with a long history.

@@ -104,11 +104,7 @@ impl Fleet {
     /// Waits until every member has received the last publication of each of its rooms, stops all members, and returns
     /// their records, each with its namespace.
     pub async fn records(self, confirmed: &[Confirmed]) -> Vec<(String, Record)> {
-        let mut last: HashMap<(&str, &str), u64> = HashMap::new();
-        for one in confirmed {
-            let number = last.entry((&one.namespace, &one.room)).or_default();
-            *number = one.number.max(*number);
-        }
+        let last = last_numbers(confirmed);
         let end = Instant::now() + TIMEOUT;
         for member in &self.members {
             // A member that does not receive it in time shows up as a gap in the check.
@@ -123,6 +119,22 @@ impl Fleet {
         }
         records
     }
+}
+
+/// Whether every member has received the last publication of each of its rooms.
+pub fn are_up_to_date(members: &[Member], confirmed: &[Confirmed]) -> bool {
+    let last = last_numbers(confirmed);
+    members.iter().all(|member| has_received_all(member, &last))
+}
+
+/// The number of the last publication of each room.
+fn last_numbers(confirmed: &[Confirmed]) -> HashMap<(&str, &str), u64> {
+    let mut last: HashMap<(&str, &str), u64> = HashMap::new();
+    for one in confirmed {
+        let number = last.entry((&one.namespace, &one.room)).or_default();
+        *number = one.number.max(*number);
+    }
+    last
 }
 
 fn has_received_all(member: &Member, last: &HashMap<(&str, &str), u64>) -> bool {
