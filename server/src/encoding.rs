@@ -49,12 +49,18 @@ pub trait Encoding: fmt::Debug + Send + Sync {
         let _ = (frame, offset);
         None
     }
+
+    /// The encoding of which this one compresses the publications. `None`: it does not compress; see [`crate::deflate`].
+    fn plain(&self) -> Option<&Arc<dyn Encoding>> {
+        None
+    }
 }
 
 /// One message for a connection, encoded once and shared by every connection that receives it.
 ///
 /// # Shape
-/// `[WebSocket header][payload]` in one allocation. A WebSocket sends all of it. The other transports send the payload.
+/// `[WebSocket header][payload]` in one allocation. A WebSocket sends all of it. The other transports send the payload, and
+/// receive no frame that is compressed.
 #[derive(Debug, Clone)]
 pub struct Frame {
     bytes: Arc<[u8]>,
@@ -87,6 +93,16 @@ impl Frame {
         let header = bytes.len() as u8;
         bytes.extend_from_slice(payload);
         Self { bytes: bytes.into(), payload: header, binary: matches!(opcode, Opcode::Binary) }
+    }
+
+    /// The same message, with a payload that is compressed.
+    pub fn with_deflated(&self, payload: &[u8]) -> Self {
+        let opcode = if self.binary { Opcode::Binary } else { Opcode::Text };
+        let mut bytes = Vec::with_capacity(payload.len() + 10);
+        websocket::encode_deflated_header(&mut bytes, opcode, payload.len());
+        let header = bytes.len() as u8;
+        bytes.extend_from_slice(payload);
+        Self { bytes: bytes.into(), payload: header, binary: self.binary }
     }
 
     /// The whole frame, for a WebSocket.

@@ -133,6 +133,20 @@ impl Hub {
         position.map_or(LeaveOutcome::NotMember, |index| self.end(slot, index))
     }
 
+    /// Changes the encoding of a membership. Returns `false` if there is none, or the connection has the other one too.
+    pub fn change_encoding(&mut self, slot: Slot, membership: Membership, encoding: EncodingId) -> bool {
+        let changed = Membership { encoding, ..membership };
+        if self.is_member(slot, changed) {
+            return false;
+        }
+        let entries = self.memberships.get_mut(slot as usize);
+        let entry = entries.and_then(|all| all.iter_mut().find(|entry| entry.membership == membership));
+        let Some(entry) = entry else { return false };
+        entry.membership = changed;
+        self.rooms[membership.room as usize].members[entry.index as usize].encoding = encoding;
+        true
+    }
+
     /// Ends all memberships of a connection in `namespace`, or in all namespaces. Calls `ended` for each.
     pub fn leave_all(
         &mut self,
@@ -292,6 +306,25 @@ mod tests {
         assert_eq!(hub.members(room), [Member { slot: 1, encoding: PLAIN }, Member { slot: 1, encoding: 7 }]);
         assert_eq!(leave(&mut hub, 1, room), LeaveOutcome::Left);
         assert_eq!(hub.members(room), [Member { slot: 1, encoding: 7 }]);
+    }
+
+    #[test]
+    fn the_encoding_of_one_membership_changes_and_nothing_else() {
+        let mut hub = Hub::default();
+        let room = join(&mut hub, 1, 0, "r");
+        join(&mut hub, 2, 0, "r");
+        let (plain, other) = (Membership { room, encoding: PLAIN }, Membership { room, encoding: 7 });
+        assert!(hub.change_encoding(1, plain, 7));
+        assert!(hub.is_member(1, other) && !hub.is_member(1, plain) && hub.is_member(2, plain));
+        assert_eq!(hub.members(room), [Member { slot: 1, encoding: 7 }, Member { slot: 2, encoding: PLAIN }]);
+        assert!(!hub.change_encoding(1, plain, 8), "no such membership");
+        assert!(!hub.change_encoding(3, plain, 8), "no such connection");
+        assert_eq!(hub.join(1, 0, "r", PLAIN, 9), JoinOutcome::Joined(room));
+        assert!(!hub.change_encoding(1, plain, 7), "it has both");
+        assert_eq!(hub.leave(1, other), LeaveOutcome::Left);
+        assert_eq!(hub.members(room).len(), 2);
+        assert_eq!(hub.leave(1, plain), LeaveOutcome::Left);
+        assert_eq!(hub.members(room), [Member { slot: 2, encoding: PLAIN }]);
     }
 
     #[test]

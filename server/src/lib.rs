@@ -27,6 +27,7 @@ pub mod connect_info;
 pub mod connection_id;
 pub mod connection_observer;
 pub mod connection_state;
+pub mod deflate;
 pub mod encoding;
 pub mod engine;
 mod fair_queue;

@@ -50,6 +50,14 @@ pub struct Metrics {
     pub failed_publishes: AtomicU64,
     /// Publications delivered to a member.
     pub deliveries: AtomicU64,
+    /// Bytes of publications before they were compressed, once for each encoding.
+    pub deflate_input_bytes: AtomicU64,
+    /// The same after it.
+    pub deflate_output_bytes: AtomicU64,
+    /// Bytes of compressed messages of clients, as they arrived.
+    pub inflate_input_bytes: AtomicU64,
+    /// The same after they were inflated.
+    pub inflate_output_bytes: AtomicU64,
     /// Invalid publishes, by the index of their reason in [`INVALID`].
     invalid_publishes: [AtomicU64; INVALID.len()],
     /// Connections and requests rejected because a limit of connections, sockets or open files was reached.
@@ -269,6 +277,33 @@ pub static SERIES: &[Series] = &[
         help: "Publications delivered to a member.",
         alert: "It stops growing although publications are accepted and rooms have members.",
         read: Read::Counter(|metrics| &metrics.deliveries),
+    },
+    Series {
+        name: "deflate_input_bytes_total",
+        help: "Bytes of publications that were compressed, before it, once for each encoding and not for each member. Zero without \
+               `deflate: true`.",
+        alert: "Compare with `nodevent_deflate_output_bytes_total`.",
+        read: Read::Counter(|metrics| &metrics.deflate_input_bytes),
+    },
+    Series {
+        name: "deflate_output_bytes_total",
+        help: "Bytes of the same publications after compression.",
+        alert: "It grows nearly as fast as `nodevent_deflate_input_bytes_total`: compression costs processor time and saves \
+                little, so switch it off or raise `deflate_min_size`.",
+        read: Read::Counter(|metrics| &metrics.deflate_output_bytes),
+    },
+    Series {
+        name: "inflate_input_bytes_total",
+        help: "Bytes of compressed messages from clients.",
+        alert: "Compare with `nodevent_inflate_output_bytes_total`.",
+        read: Read::Counter(|metrics| &metrics.inflate_input_bytes),
+    },
+    Series {
+        name: "inflate_output_bytes_total",
+        help: "Bytes of the same messages after they were inflated. They count towards `limits: bytes_per_second`.",
+        alert: "It grows more than a hundred times as fast as `nodevent_inflate_input_bytes_total`: a client sends compression \
+                bombs, which end at `limits: max_message_size`.",
+        read: Read::Counter(|metrics| &metrics.inflate_output_bytes),
     },
     Series {
         name: "publish_to_write_seconds",

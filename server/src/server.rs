@@ -19,6 +19,7 @@ use crate::config::application::Application;
 use crate::config::namespace::{BoundKeys, Namespace as NamespaceConfig};
 use crate::config::report::Report;
 use crate::config::{Config, limits::Limits, listen::Listen, turted};
+use crate::deflate::Deflate;
 use crate::engine::Fanout;
 use crate::engine::memory::{self, Memory, Restored, RestoredStore, StoredNamespace};
 use crate::engine::redis::{self, Redis};
@@ -162,9 +163,10 @@ impl Server {
         let engines = Arc::new(Engines::default());
         let addresses = Arc::new(AddressLimits::new(address_settings(&limits)));
         let poll_responses = Arc::new(ByteBudget::new(limits.send_buffers_total));
+        let deflate = config.deflate.map(|min_size| Deflate::new(min_size, Arc::clone(&metrics)));
         let (shards, threads) = shard::start(
             count,
-            &shard_settings(&limits, &addresses, &poll_responses),
+            &shard_settings(&limits, &addresses, &poll_responses, deflate.as_ref()),
             &namespaces,
             &engines,
             &metrics,
@@ -201,6 +203,7 @@ impl Server {
             publish_origins: config.publish_origins,
             hosts: config.hosts,
             trusted_proxies: config.trusted_proxies,
+            deflate: config.deflate.is_some(),
             audit: config.audit,
             admin_key: config.admin.as_ref().and_then(|admin| admin.key.clone()),
             addresses: Arc::clone(&addresses),
@@ -229,6 +232,7 @@ impl Server {
             http: Arc::clone(&http),
             addresses,
             poll_responses,
+            deflate,
             certificates: certificates.cloned().collect(),
             signal: watch::Sender::new(()),
             used,
@@ -592,6 +596,7 @@ fn shard_settings(
     limits: &Limits,
     addresses: &Arc<AddressLimits>,
     poll_responses: &Arc<ByteBudget>,
+    deflate: Option<&Arc<Deflate>>,
 ) -> shard::Settings {
     shard::Settings {
         write_timeout: limits.write_timeout.as_millis() as u64,
@@ -606,6 +611,7 @@ fn shard_settings(
         bytes_per_second: limits.bytes_per_second,
         max_roomless_per_address: limits.max_roomless_per_address,
         max_roomless: limits.max_connections.div_ceil(2),
+        deflate: deflate.cloned(),
         addresses: Arc::clone(addresses),
     }
 }

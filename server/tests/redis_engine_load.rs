@@ -130,6 +130,7 @@ impl Setup {
             messages_per_second: 100,
             joins_per_second: 100,
             max_rooms_per_connection: 8,
+            deflate: None,
             addresses: Arc::default(),
         };
         let (shards, _threads) = shard::start(1, &settings, &namespaces, &engines, &metrics).unwrap();

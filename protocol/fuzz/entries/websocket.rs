@@ -11,26 +11,31 @@ type Outcome = (Vec<(Opcode, Vec<u8>)>, Option<Result<(), Violation>>);
 
 /// However the bytes are split, the messages and the violation are the same, and received messages can be sent again.
 pub(crate) fn run(data: &[u8]) {
-    let whole = feed(data, data.len().max(1));
     let by_length = 2 + data.len() % 13;
-    for piece in [1, by_length] {
-        assert_eq!(feed(data, piece), whole, "in pieces of {piece}");
+    for decoder in [Decoder::with_deflate, Decoder::default] {
+        let whole = feed(decoder(), data, data.len().max(1));
+        for piece in [1, by_length] {
+            assert_eq!(feed(decoder(), data, piece), whole, "in pieces of {piece}");
+        }
     }
+    let whole = feed(Decoder::default(), data, data.len().max(1));
     let mut again = Vec::new();
     for (opcode, payload) in &whole.0 {
         encode_masked(&mut again, *opcode, payload, [1, 2, 3, 4]);
     }
-    assert_eq!(feed(&again, by_length).0, whole.0, "sent again");
+    assert_eq!(feed(Decoder::default(), &again, by_length).0, whole.0, "sent again");
 }
 
-fn feed(data: &[u8], piece: usize) -> Outcome {
-    let mut decoder = Decoder::default();
+fn feed(mut decoder: Decoder, data: &[u8], piece: usize) -> Outcome {
     let mut received = Vec::new();
     for piece in data.to_vec().chunks_mut(piece) {
         let fed = decoder.feed(piece, LIMIT, &mut |message| {
             received.push(match message {
                 Message::Text(text) => (Opcode::Text, text.as_bytes().to_vec()),
                 Message::Binary(bytes) => (Opcode::Binary, bytes.to_vec()),
+                Message::Deflated { is_text, payload } => {
+                    (Opcode::Continuation, [&[u8::from(is_text)][..], payload].concat())
+                }
                 Message::Ping(bytes) => (Opcode::Ping, bytes.to_vec()),
                 Message::Pong(bytes) => (Opcode::Pong, bytes.to_vec()),
                 Message::Close { code, reason } => {

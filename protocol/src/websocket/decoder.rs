@@ -17,6 +17,13 @@ pub enum Message<'a> {
     Text(&'a str),
     /// Bytes.
     Binary(&'a [u8]),
+    /// A message that the client has compressed: see [`Decoder::with_deflate`]. The caller inflates it, and checks its text.
+    Deflated {
+        /// Whether it is text.
+        is_text: bool,
+        /// The compressed bytes, without the four bytes that RFC 7692, section 7.2.2, appends before inflating.
+        payload: &'a [u8],
+    },
     /// A ping. Reply with a pong that has the same bytes.
     Ping(&'a [u8]),
     /// A pong.
@@ -37,6 +44,8 @@ pub struct Decoder {
     partial: Option<Box<Partial>>,
     /// Whether reading has ended: after a close frame, a violation, or a break by the caller.
     finished: bool,
+    /// Whether permessage-deflate was negotiated.
+    deflate: bool,
 }
 
 /// A frame or message that is not complete. At least one of its parts is there.
@@ -68,6 +77,7 @@ struct Frame {
 enum Arriving {
     Text(Text),
     Binary(Vec<u8>),
+    Deflated { is_text: bool, bytes: Vec<u8> },
 }
 
 type On<'a> = &'a mut dyn FnMut(Message<'_>) -> ControlFlow<()>;
@@ -75,10 +85,17 @@ type On<'a> = &'a mut dyn FnMut(Message<'_>) -> ControlFlow<()>;
 // === impl Decoder ===
 
 impl Decoder {
+    /// Returns the reader of a connection that has negotiated permessage-deflate (RFC 7692): messages may be compressed.
+    #[must_use]
+    pub fn with_deflate() -> Self {
+        Self { deflate: true, ..Self::default() }
+    }
+
     /// Feeds bytes from the socket, and unmasks them in place. Calls `on` for each complete message, in order.
     ///
     /// Stops after a close frame, and if `on` breaks. Then, and after a violation, it reads nothing any more.
-    /// `max_message` is the limit of a message, all fragments together. Bytes.
+    /// `max_message` is the limit of a message, all fragments together. Bytes. A compressed one may be a little longer, since
+    /// compression lengthens some messages: the caller limits what it inflates to.
     ///
     /// # Errors
     /// Returns the first [`Violation`] in the order of the bytes. Complete messages before it were passed on.
@@ -128,7 +145,7 @@ impl Decoder {
             if direct && length <= bytes.len() {
                 let (payload, rest) = bytes.split_at_mut(length);
                 unmask(payload, head.mask, 0);
-                if hand_out(head.opcode, payload, on)?.is_break() {
+                if hand_out(head.opcode, head.is_deflated, payload, on)?.is_break() {
                     return Ok(ControlFlow::Break(()));
                 }
                 bytes = rest;
@@ -142,14 +159,15 @@ impl Decoder {
     fn head<'b>(&mut self, bytes: &'b mut [u8]) -> Result<Option<(Head, &'b mut [u8])>, Violation> {
         let buffered = self.partial.as_ref().map_or(0, |partial| partial.head_len);
         if buffered == 0
-            && let Some(head) = Head::read(bytes)?
+            && let Some(head) = Head::read(bytes, self.deflate)?
         {
             return Ok(Some((head, &mut bytes[head.size..])));
         }
+        let deflate = self.deflate;
         let partial = self.partial.get_or_insert_default();
         let taken = bytes.len().min(MAX_HEAD - buffered);
         partial.head[buffered..buffered + taken].copy_from_slice(&bytes[..taken]);
-        let Some(head) = Head::read(&partial.head[..buffered + taken])? else {
+        let Some(head) = Head::read(&partial.head[..buffered + taken], deflate)? else {
             partial.head_len = buffered + taken;
             return Ok(None);
         };
@@ -166,23 +184,33 @@ impl Decoder {
         if head.opcode.is_control() {
             return Ok(usize::try_from(head.length).unwrap_or(usize::MAX));
         }
-        let arrived = match (self.partial.as_ref().and_then(|partial| partial.message.as_ref()), head.opcode) {
+        let message = self.partial.as_ref().and_then(|partial| partial.message.as_ref());
+        let (arrived, is_deflated) = match (message, head.opcode) {
             (None, Opcode::Continuation) => return Err(Violation::UnexpectedContinuation),
-            (None, _) => 0,
-            (Some(arriving), Opcode::Continuation) => arriving.len(),
+            (None, _) => (0, head.is_deflated),
+            (Some(arriving), Opcode::Continuation) => {
+                (arriving.len(), matches!(arriving, Arriving::Deflated { .. }))
+            }
             (Some(_), _) => return Err(Violation::ExpectedContinuation),
         };
         let length = usize::try_from(head.length).map_err(|_| Violation::TooBig { limit })?;
-        if arrived.saturating_add(length) > limit {
+        let max = if is_deflated { max_deflated(limit) } else { limit };
+        if arrived.saturating_add(length) > max {
             return Err(Violation::TooBig { limit });
         }
         Ok(length)
     }
 }
 
+/// The maximum length of a message of `limit` bytes after compression. What cannot be compressed becomes longer.
+fn max_deflated(limit: usize) -> usize {
+    limit.saturating_add(limit / 16 + 64)
+}
+
 /// Passes on a complete message.
-fn hand_out(opcode: Opcode, payload: &[u8], on: On<'_>) -> Result<ControlFlow<()>, Violation> {
+fn hand_out(opcode: Opcode, is_deflated: bool, payload: &[u8], on: On<'_>) -> Result<ControlFlow<()>, Violation> {
     let message = match opcode {
+        _ if is_deflated => Message::Deflated { is_text: opcode == Opcode::Text, payload },
         Opcode::Text => Message::Text(std::str::from_utf8(payload).map_err(|_| Violation::BadText)?),
         Opcode::Binary | Opcode::Continuation => Message::Binary(payload),
         Opcode::Ping => Message::Ping(payload),
@@ -207,7 +235,7 @@ impl Partial {
     fn buffered(&self) -> usize {
         let message = match &self.message {
             Some(Arriving::Text(text)) => text.capacity(),
-            Some(Arriving::Binary(bytes)) => bytes.capacity(),
+            Some(Arriving::Binary(bytes) | Arriving::Deflated { bytes, .. }) => bytes.capacity(),
             None => 0,
         };
         self.control.capacity() + message
@@ -216,6 +244,10 @@ impl Partial {
     /// Starts a frame whose payload is not complete.
     fn begin(&mut self, head: &Head, length: usize) {
         match head.opcode {
+            Opcode::Text | Opcode::Binary if head.is_deflated => {
+                let is_text = head.opcode == Opcode::Text;
+                self.message = Some(Arriving::Deflated { is_text, bytes: Vec::new() });
+            }
             Opcode::Text => self.message = Some(Arriving::Text(Text::default())),
             Opcode::Binary => self.message = Some(Arriving::Binary(Vec::new())),
             _ => {}
@@ -244,7 +276,7 @@ impl Partial {
             self.frame = Some(frame);
             ControlFlow::Continue(())
         } else if frame.opcode.is_control() {
-            hand_out(frame.opcode, &std::mem::take(&mut self.control), on)?
+            hand_out(frame.opcode, false, &std::mem::take(&mut self.control), on)?
         } else if frame.fin {
             self.message.take().map_or(Ok(ControlFlow::Continue(())), |arriving| arriving.hand_out(on))?
         } else {
@@ -260,14 +292,14 @@ impl Arriving {
     fn len(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
-            Self::Binary(bytes) => bytes.len(),
+            Self::Binary(bytes) | Self::Deflated { bytes, .. } => bytes.len(),
         }
     }
 
     fn push(&mut self, bytes: &[u8]) -> Result<(), NotUtf8> {
         match self {
             Self::Text(text) => text.push(bytes),
-            Self::Binary(all) => {
+            Self::Binary(all) | Self::Deflated { bytes: all, .. } => {
                 all.extend_from_slice(bytes);
                 Ok(())
             }
@@ -278,6 +310,7 @@ impl Arriving {
         Ok(match self {
             Self::Text(text) => on(Message::Text(&text.finish().map_err(|NotUtf8| Violation::BadText)?)),
             Self::Binary(bytes) => on(Message::Binary(&bytes)),
+            Self::Deflated { is_text, bytes } => on(Message::Deflated { is_text, payload: &bytes }),
         })
     }
 }

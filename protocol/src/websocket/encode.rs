@@ -1,6 +1,6 @@
 //! Encodes frames, and the reply to a WebSocket handshake.
 
-use super::frame::{MAX_CONTROL, Opcode, unmask};
+use super::frame::{DEFLATED, MAX_CONTROL, Opcode, unmask};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
@@ -20,6 +20,13 @@ pub fn accept_key(sec_websocket_key: &str) -> String {
 /// Appends the header of an unfragmented, unmasked frame, as servers send it. The caller appends the payload.
 pub fn encode_header(out: &mut Vec<u8>, opcode: Opcode, payload_len: usize) {
     head(out, opcode, payload_len, 0);
+}
+
+/// As [`encode_header`], for a payload that is compressed with permessage-deflate.
+pub fn encode_deflated_header(out: &mut Vec<u8>, opcode: Opcode, payload_len: usize) {
+    let start = out.len();
+    encode_header(out, opcode, payload_len);
+    out[start] |= DEFLATED;
 }
 
 /// Appends an unfragmented, unmasked frame, as servers send it.

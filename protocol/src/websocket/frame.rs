@@ -7,6 +7,11 @@ pub(super) const MAX_HEAD: usize = 2 + 8 + 4;
 /// Maximum length of a control frame's payload.
 pub(super) const MAX_CONTROL: usize = 125;
 
+/// The three bits of a header that belong to extensions.
+const RESERVED: u8 = 0x70;
+/// The one of them that marks a compressed message: RSV1, RFC 7692, section 6.
+pub(super) const DEFLATED: u8 = 0x40;
+
 /// The type of a frame.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Opcode {
@@ -28,6 +33,8 @@ pub enum Opcode {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head {
     pub(super) fin: bool,
+    /// Whether it begins a message that is compressed.
+    pub(super) is_deflated: bool,
     pub(super) opcode: Opcode,
     pub(super) mask: [u8; 4],
     /// The announced length of the payload. Bytes.
@@ -73,14 +80,19 @@ impl Head {
     /// Parses the header at the start of `bytes`. `None`: it is not complete.
     ///
     /// Each byte is checked as soon as it is there and in order, so the result does not depend on how the bytes are
-    /// split.
-    pub(super) fn read(bytes: &[u8]) -> Result<Option<Self>, Violation> {
+    /// split. `deflate`: whether messages may be compressed.
+    pub(super) fn read(bytes: &[u8], deflate: bool) -> Result<Option<Self>, Violation> {
         let Some((&first, behind)) = bytes.split_first() else { return Ok(None) };
-        if first & 0x70 != 0 {
+        let is_deflated = deflate && first & DEFLATED != 0;
+        if first & RESERVED != 0 && !(is_deflated && first & RESERVED == DEFLATED) {
             return Err(Violation::ReservedBits);
         }
         let fin = first & 0x80 != 0;
         let opcode = Opcode::from_bits(first & 0x0f)?;
+        // The bit is on the first frame of a message only, and never on a control frame.
+        if is_deflated && (opcode.is_control() || opcode == Opcode::Continuation) {
+            return Err(Violation::ReservedBits);
+        }
         if opcode.is_control() && !fin {
             return Err(Violation::FragmentedControl);
         }
@@ -95,7 +107,7 @@ impl Head {
         let Some((length, behind)) = length(short, behind)? else { return Ok(None) };
         let Some(&mask) = behind.first_chunk() else { return Ok(None) };
         let size = bytes.len() - behind.len() + mask.len();
-        Ok(Some(Self { fin, opcode, mask, length, size }))
+        Ok(Some(Self { fin, is_deflated, opcode, mask, length, size }))
     }
 }
 
@@ -156,9 +168,9 @@ mod tests {
     fn header_is_parsed_only_when_it_is_complete() {
         let head = [0x82, 0xff, 0, 0, 1, 0, 0, 0, 0, 0, 1, 2, 3, 4];
         for cut in 0..head.len() {
-            assert!(Head::read(&head[..cut]).unwrap().is_none(), "{cut}");
+            assert!(Head::read(&head[..cut], false).unwrap().is_none(), "{cut}");
         }
-        let read = Head::read(&head).unwrap().unwrap();
+        let read = Head::read(&head, false).unwrap().unwrap();
         assert_eq!((read.length, read.mask, read.size), (1 << 40, [1, 2, 3, 4], 14));
     }
 }

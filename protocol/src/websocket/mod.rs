@@ -1,19 +1,23 @@
-//! WebSocket frames, the server's side of RFC 6455, without extensions.
+//! WebSocket frames, the server's side of RFC 6455, and of RFC 7692 (permessage-deflate) what concerns frames and the
+//! handshake. Nothing here compresses or inflates.
 //!
 //! [`Decoder`] turns the bytes of one connection into [`Message`]s; [`fn@encode`] encodes the frames to send. The
 //! caller reads the socket and replies to pings.
 //!
 //! # Source
-//! RFC 6455, sections 4.2.2 (the accept key), 5 (frames), 7.4 (close codes) and 8.1 (UTF-8).
+//! RFC 6455, sections 4.2.2 (the accept key), 5 (frames), 7.4 (close codes), 8.1 (UTF-8) and 9.1 (extensions). RFC 7692,
+//! sections 5, 6 and 7.1.
 
 mod close;
 mod decoder;
 mod encode;
+mod extension;
 mod frame;
 mod utf8;
 mod violation;
 
 pub use decoder::{Decoder, Message};
-pub use encode::{accept_key, encode, encode_close, encode_header, encode_masked};
+pub use encode::{accept_key, encode, encode_close, encode_deflated_header, encode_header, encode_masked};
+pub use extension::{DEFLATE_ACCEPTED, accepts_deflate};
 pub use frame::Opcode;
 pub use violation::Violation;

@@ -6,7 +6,7 @@ use thiserror::Error;
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum Violation {
-    /// A reserved bit is set and no extension was negotiated.
+    /// A reserved bit is set that no negotiated extension allows there.
     #[error("a reserved bit is set")]
     ReservedBits,
     /// The opcode is reserved.
@@ -39,7 +39,10 @@ pub enum Violation {
     /// A text message is not UTF-8.
     #[error("a text message is not UTF-8")]
     BadText,
-    /// The announced length of a message exceeds the limit.
+    /// A compressed message cannot be inflated.
+    #[error("a compressed message is not valid")]
+    BadDeflate,
+    /// The length of a message exceeds the limit.
     #[error("a message is longer than {limit} bytes")]
     TooBig {
         /// The limit in bytes.
@@ -54,7 +57,7 @@ impl Violation {
     #[must_use]
     pub fn close_code(&self) -> u16 {
         match self {
-            Self::BadText | Self::BadCloseReason => 1007,
+            Self::BadText | Self::BadCloseReason | Self::BadDeflate => 1007,
             Self::TooBig { .. } => 1009,
             _ => 1002,
         }
@@ -75,6 +78,7 @@ impl Violation {
             Self::BadCloseCode => "bad_close_code",
             Self::BadCloseReason => "bad_close_reason",
             Self::BadText => "bad_text",
+            Self::BadDeflate => "bad_deflate",
             Self::TooBig { .. } => "too_big",
         }
     }

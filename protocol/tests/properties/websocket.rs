@@ -50,15 +50,22 @@ type Outcome = (Vec<(Opcode, Vec<u8>)>, Result<(), Violation>);
 
 /// What is received when `bytes` come in reads that end at `ends`.
 fn receive(bytes: &[u8], ends: &[prop::sample::Index]) -> Outcome {
+    receive_with(Decoder::default(), bytes, ends)
+}
+
+fn receive_with(mut decoder: Decoder, bytes: &[u8], ends: &[prop::sample::Index]) -> Outcome {
     let mut ends: Vec<_> = ends.iter().map(|end| end.index(bytes.len() + 1)).collect();
     ends.sort_unstable();
     ends.push(bytes.len());
-    let (mut decoder, mut received, mut start) = (Decoder::default(), Vec::new(), 0);
+    let (mut received, mut start) = (Vec::new(), 0);
     for end in ends {
         let fed = decoder.feed(&mut bytes[start..end].to_vec(), 1_000, &mut |message| {
             received.push(match message {
                 Message::Text(text) => (Opcode::Text, text.as_bytes().to_vec()),
                 Message::Binary(bytes) => (Opcode::Binary, bytes.to_vec()),
+                Message::Deflated { is_text, payload } => {
+                    (Opcode::Continuation, [&[u8::from(is_text)][..], payload].concat())
+                }
                 Message::Ping(bytes) => (Opcode::Ping, bytes.to_vec()),
                 Message::Pong(bytes) => (Opcode::Pong, bytes.to_vec()),
                 Message::Close { code, reason } => (Opcode::Close, format!("{code:?} {reason}").into_bytes()),
@@ -75,7 +82,7 @@ fn receive(bytes: &[u8], ends: &[prop::sample::Index]) -> Outcome {
 
 /// Bytes that often look like frames: valid and invalid ones in sequence.
 fn likely() -> impl Strategy<Value = Vec<u8>> {
-    let head = prop_oneof![4 => prop::sample::select(vec![0x81, 0x82, 0x01, 0x02, 0x00, 0x80, 0x89, 0x8a]), 1 => any::<u8>()];
+    let head = prop_oneof![4 => prop::sample::select(vec![0x81, 0x82, 0x01, 0x02, 0x00, 0x80, 0x89, 0x8a, 0xc1, 0xc2, 0x41]), 1 => any::<u8>()];
     let length = prop_oneof![9 => 0x80..=0x9f_u8, 1 => any::<u8>()];
     let payload = prop_oneof![Just(vec![]), "\\PC{0,20}".prop_map(String::into_bytes), any::<Vec<u8>>()];
     let frame = (head, length, payload).prop_map(|(head, length, mut payload)| {
@@ -109,6 +116,8 @@ proptest! {
         reads in proptest::collection::vec(any::<prop::sample::Index>(), 0..12),
     ) {
         prop_assert_eq!(receive(&bytes, &reads), receive(&bytes, &[]));
+        let with_deflate = |reads| receive_with(Decoder::with_deflate(), &bytes, reads);
+        prop_assert_eq!(with_deflate(&reads[..]), with_deflate(&[]));
         entry::run(&bytes);
     }
 

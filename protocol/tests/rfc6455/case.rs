@@ -8,6 +8,8 @@ use std::ops::ControlFlow;
 pub(crate) enum Received {
     Text(String),
     Binary(Vec<u8>),
+    /// Compressed text, or compressed bytes.
+    Deflated(bool, Vec<u8>),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
     Close(Option<u16>, String),
@@ -37,9 +39,18 @@ pub(crate) fn text(text: &str) -> Received {
 
 /// Feeds `sent` whole and in pieces. Each time the decoder must return the `expected` messages and end in state `end`.
 pub(crate) fn check(name: &str, sent: &[Vec<u8>], expected: &[Received], end: End) {
+    check_with(Decoder::default, name, sent, expected, end);
+}
+
+/// As [`check`], with decoders of connections that have negotiated permessage-deflate.
+pub(crate) fn check_deflate(name: &str, sent: &[Vec<u8>], expected: &[Received], end: End) {
+    check_with(Decoder::with_deflate, name, sent, expected, end);
+}
+
+fn check_with(decoder: fn() -> Decoder, name: &str, sent: &[Vec<u8>], expected: &[Received], end: End) {
     let sent = sent.concat();
     for piece in [sent.len().max(1), 1, 2, 3, 5, 14, 997] {
-        let (found, found_end) = run(&sent, piece, LIMIT);
+        let (found, found_end) = run_with(decoder(), &sent, piece, LIMIT);
         assert_eq!(found_end, end, "{name}, in pieces of {piece}");
         assert_eq!(found, expected, "{name}, in pieces of {piece}");
     }
@@ -47,13 +58,18 @@ pub(crate) fn check(name: &str, sent: &[Vec<u8>], expected: &[Received], end: En
 
 /// Feeds `sent` in pieces of `piece` bytes.
 pub(crate) fn run(sent: &[u8], piece: usize, limit: usize) -> (Vec<Received>, End) {
-    let mut decoder = Decoder::default();
+    run_with(Decoder::default(), sent, piece, limit)
+}
+
+/// As [`run`], with this decoder.
+pub(crate) fn run_with(mut decoder: Decoder, sent: &[u8], piece: usize, limit: usize) -> (Vec<Received>, End) {
     let mut received = Vec::new();
     for piece in sent.to_vec().chunks_mut(piece) {
         let fed = decoder.feed(piece, limit, &mut |message| {
             received.push(match message {
                 Message::Text(text) => Received::Text(text.to_owned()),
                 Message::Binary(bytes) => Received::Binary(bytes.to_vec()),
+                Message::Deflated { is_text, payload } => Received::Deflated(is_text, payload.to_vec()),
                 Message::Ping(bytes) => Received::Ping(bytes.to_vec()),
                 Message::Pong(bytes) => Received::Pong(bytes.to_vec()),
                 Message::Close { code, reason } => Received::Close(code, reason.to_owned()),

@@ -7,6 +7,7 @@
 mod case;
 mod close;
 mod control;
+mod deflate;
 mod fragments;
 mod frames;
 mod framing;

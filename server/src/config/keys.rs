@@ -268,6 +268,22 @@ pub static TOP: Section = Section {
             "false",
         ),
         key(
+            "deflate",
+            Flag,
+            Value("false"),
+            "Whether WebSockets may use compression (permessage-deflate). See [server.md](server.md#compression).",
+            "Publications are large texts, traffic is expensive, and no page shows secrets next to text of other users.",
+            "true",
+        ),
+        key(
+            "deflate_min_size",
+            Size,
+            Value("1KB"),
+            "Publications from this size on are compressed, up to 256 KB.",
+            "Measure with the metrics `nodevent_deflate_…` of your publications.",
+            "512",
+        ),
+        key(
             "drain_timeout",
             Duration,
             Value("1s"),

@@ -73,6 +73,9 @@ const SEARCH_PATHS: [&str; 4] =
 /// Default of [`Config::drain_timeout`].
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Default of `deflate_min_size`. Bytes.
+const DEFLATE_MIN_SIZE: usize = 1024;
+
 /// Everything that the server needs to know.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -103,6 +106,8 @@ pub struct Config {
     /// Whether the console page is served at `/`. `None`: if no namespace has a secret, and in development to pages of this
     /// machine.
     pub console: Option<bool>,
+    /// Size from which on publications are compressed for WebSockets that accept it. Bytes. `None`: none is.
+    pub deflate: Option<usize>,
     /// Period over which a stopping server closes its connections.
     pub drain_timeout: Duration,
     /// Every limit.
@@ -293,6 +298,7 @@ fn defaults(publish_locally: bool) -> Config {
         trusted_proxies: TrustedProxies::default(),
         console: None,
         path: "/socket.io/".into(),
+        deflate: None,
         drain_timeout: DRAIN_TIMEOUT,
         limits: Limits::default(),
         log: "info".into(),
@@ -336,6 +342,7 @@ fn read_tree(root: &Node, publishes_locally: bool, folder: &Path, report: &mut R
     let publish_locally = listen::publishes_locally(&mut top, report).unwrap_or(publishes_locally);
     let (listen, public_url) = listen::public(&mut top, folder, report);
     let origins_location = top.location_of("origins");
+    let deflate_min_size = top.size("deflate_min_size", report).unwrap_or(DEFLATE_MIN_SIZE);
     let mut config = Config {
         listen,
         public_url,
@@ -347,6 +354,7 @@ fn read_tree(root: &Node, publishes_locally: bool, folder: &Path, report: &mut R
         admin: listen::admin(&mut top, folder, report),
         trusted_proxies: TrustedProxies::read(&mut top, report),
         console: top.flag("console", report),
+        deflate: top.flag("deflate", report).unwrap_or(false).then_some(deflate_min_size),
         drain_timeout: top.duration("drain_timeout", report).unwrap_or(DRAIN_TIMEOUT),
         shards: top.number("shards", report),
         limits: Limits::read(&mut top, report),
@@ -663,6 +671,21 @@ mod tests {
             assert!(column.is_none_or(|column| column == location.column as u64), "{vector}: {shown}");
             assert_eq!(report.errors.len(), 1, "one mistake, one error: {vector}: {shown}");
         }
+    }
+
+    #[test]
+    fn compression_is_off_unless_it_is_switched_on() {
+        let deflate = |text: &str| {
+            let (config, report) = read_yaml(&format!("{text}\n/a: {{open: true}}\n"));
+            assert_eq!(report.to_string(), "");
+            config.unwrap().deflate
+        };
+        assert_eq!(deflate(""), None);
+        assert_eq!(deflate("deflate: false\ndeflate_min_size: 2KB"), None);
+        assert_eq!(deflate("deflate: true"), Some(1024));
+        assert_eq!(deflate("deflate: on\ndeflate_min_size: 100"), Some(100));
+        let (_, report) = read_yaml("deflate: gzip\n/a: {open: true}\n");
+        assert!(report.to_string().contains("deflate"), "{report}");
     }
 
     #[test]

@@ -116,6 +116,8 @@ pub struct Settings {
     pub trusted_proxies: TrustedProxies,
     /// To whom the console page is served.
     pub console: ConsoleAccess,
+    /// Whether WebSockets may use permessage-deflate.
+    pub deflate: bool,
     /// Whether publishes and rejected keys are logged.
     pub audit: bool,
     /// The key that requests of the admin listener must have.

@@ -1,7 +1,7 @@
 //! The WebSocket handshake, for all protocols.
 //!
 //! # Source
-//! RFC 6455, section 4.2.
+//! RFC 6455, section 4.2. RFC 7692, section 5.
 
 use super::{Http, reply};
 use crate::connect_info::ConnectInfo;
@@ -25,6 +25,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct Handshake {
     accept: HeaderValue,
     subprotocol: Option<&'static str>,
+    /// Whether the connection may be compressed.
+    deflate: bool,
 }
 
 /// An accepted handshake, as an extension of its response: the socket is to be handed to a shard.
@@ -35,6 +37,8 @@ struct Grant {
     purpose: Purpose,
     /// The connection that it was opened for. `None`: a new one.
     id: Option<ConnectionId>,
+    /// Whether the connection may be compressed.
+    deflate: bool,
     pending: Option<PendingUpgrade>,
 }
 
@@ -98,7 +102,10 @@ impl Handshake {
         let is_offered =
             |name: &str| tokens(headers, header::SEC_WEBSOCKET_PROTOCOL).any(|offered| offered == name);
         let subprotocol = subprotocols.iter().copied().find(|name| is_offered(name));
-        Ok(Self { accept, subprotocol })
+        let offers = headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS).into_iter();
+        let deflate =
+            http.settings().deflate && websocket::accepts_deflate(offers.filter_map(|offer| offer.to_str().ok()));
+        Ok(Self { accept, subprotocol, deflate })
     }
 
     /// The subprotocol that both sides speak.
@@ -108,18 +115,20 @@ impl Handshake {
 
     /// Accepts the handshake for a new connection.
     pub fn open(self, protocol: OpenProtocol, info: ConnectInfo) -> Response {
-        self.accept(Grant { purpose: Purpose::Open(protocol, info), id: None, pending: None })
+        let deflate = self.deflate;
+        self.accept(Grant { purpose: Purpose::Open(protocol, info), id: None, deflate, pending: None })
     }
 
     /// Accepts the handshake for a connection on long-polling that expects it.
     pub fn upgrade(self, pending: PendingUpgrade) -> Response {
-        let id = pending.id;
-        self.accept(Grant { purpose: Purpose::Upgrade(id), id: Some(id), pending: Some(pending) })
+        let (id, deflate) = (pending.id, self.deflate);
+        self.accept(Grant { purpose: Purpose::Upgrade(id), id: Some(id), deflate, pending: Some(pending) })
     }
 
     /// Accepts the handshake for a connection that does not expect it, to say so on the WebSocket.
     pub fn reject(self, id: ConnectionId) -> Response {
-        self.accept(Grant { purpose: Purpose::Rejected, id: Some(id), pending: None })
+        let deflate = self.deflate;
+        self.accept(Grant { purpose: Purpose::Rejected, id: Some(id), deflate, pending: None })
     }
 
     fn accept(self, grant: Grant) -> Response {
@@ -133,6 +142,10 @@ impl Handshake {
         if let Some(subprotocol) = self.subprotocol {
             headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol));
         }
+        if self.deflate {
+            let accepted = HeaderValue::from_static(websocket::DEFLATE_ACCEPTED);
+            headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, accepted);
+        }
         response
     }
 }
@@ -143,9 +156,9 @@ impl UpgradeGrant {
     /// Hands the socket to its shard, with the response, which has not been sent.
     pub(super) fn attach(&self, http: &Http, stream: Stream, response: Vec<u8>, read_ahead: Bytes, client: IpAddr) {
         let grant = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Grant { purpose, id, pending }) = grant else { return };
+        let Some(Grant { purpose, id, deflate, pending }) = grant else { return };
         let shard = id.map_or_else(|| http.shards.least_loaded(), |id| id.shard);
-        let attach = ToShard::Attach(Box::new(Attach { stream, response, read_ahead, purpose }));
+        let attach = ToShard::Attach(Box::new(Attach { stream, response, read_ahead, deflate, purpose }));
         if http.shards.send(shard, attach).is_err() {
             tracing::warn!(%client, "connection refused: the server is busy");
         } else if let Some(pending) = pending {

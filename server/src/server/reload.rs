@@ -9,6 +9,7 @@ use crate::byte_budget::ByteBudget;
 use crate::config::changes::{Changes, Written};
 use crate::config::namespace::{BoundKeys, Namespace};
 use crate::config::{Config, limits::Limits};
+use crate::deflate::Deflate;
 use crate::http::{Certificate, Http, ReloadRequest, Settings};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,6 +21,7 @@ pub struct Reloader {
     pub(super) http: Arc<Http>,
     pub(super) addresses: Arc<AddressLimits>,
     pub(super) poll_responses: Arc<ByteBudget>,
+    pub(super) deflate: Option<Arc<Deflate>>,
     pub(super) certificates: Vec<Arc<Certificate>>,
     /// Makes the listeners read their certificates again.
     pub(super) signal: watch::Sender<()>,
@@ -109,7 +111,7 @@ impl Reloader {
         let max_connections = super::possible_connections(limits.max_connections, self.http.settings().open_files);
         let limits = Limits { max_connections, ..limits.clone() };
         self.addresses.set(&super::address_settings(&limits));
-        let settings = super::shard_settings(&limits, &self.addresses, &self.poll_responses);
+        let settings = super::shard_settings(&limits, &self.addresses, &self.poll_responses, self.deflate.as_ref());
         self.http.shards.set_settings(&Arc::new(settings));
     }
 

@@ -236,9 +236,8 @@ impl Core for Connection<'_> {
 
     fn sent(&self, namespace: u16, room: &str, encoding: &Arc<dyn Encoding>) -> Option<Position> {
         let room = self.shard.hub.find(namespace, room)?;
-        let encoding = self.shard.encodings.find(encoding)?;
-        let is_member = self.shard.hub.is_member(self.slot, Membership { room, encoding });
-        is_member.then(|| self.shard.sent_up_to(Member { slot: self.slot, encoding }, room))?
+        let Membership { encoding, .. } = self.shard.membership(self.slot, room, encoding)?;
+        self.shard.sent_up_to(Member { slot: self.slot, encoding }, room)
     }
 
     fn read_cable(&mut self, namespace: u16, query: CableQuery, number: u64) -> Outcome<Option<Box<str>>> {
@@ -306,8 +305,8 @@ impl Core for Connection<'_> {
 
     fn unsubscribe(&mut self, namespace: u16, room: &str, encoding: &Arc<dyn Encoding>) -> bool {
         let Some(room) = self.shard.hub.find(namespace, room) else { return false };
-        let Some(encoding) = self.shard.encodings.find(encoding) else { return false };
-        self.shard.leave(self.slot, Membership { room, encoding })
+        let Some(membership) = self.shard.membership(self.slot, room, encoding) else { return false };
+        self.shard.leave(self.slot, membership)
     }
 
     fn unsubscribe_all(&mut self, namespace: u16) {

@@ -20,6 +20,7 @@ use super::received::Received;
 use super::slot::{Session, Slot, Transport, token_of};
 use super::tracked::Passed;
 use crate::close_reason::CloseReason;
+use crate::deflate::Deflate;
 use crate::encoding::{Encoding, Frame};
 use crate::hub::{Hub, Member, Membership, RoomId};
 use crate::protocol::Millis;
@@ -111,6 +112,8 @@ impl Shard {
             ..
         } = self;
         let (mut delivered, mut index, mut copied) = (0, from, 0);
+        // The last encoding that was wrapped: members share few.
+        let mut deflated: Option<(Arc<dyn Encoding>, Arc<dyn Encoding>)> = None;
         while index > until {
             let is_check = copied >= BYTES_PER_CHECK || (from - index).is_multiple_of(MEMBERS_PER_CHECK);
             if index < from && is_check {
@@ -129,7 +132,18 @@ impl Shard {
                 Some(namespace) => {
                     let Some(Slot::Session(session)) = slots.get(index) else { continue };
                     let Some(encoding) = session.encoding_in(namespace) else { continue };
-                    (index as u32, Some(Arc::clone(encoding)), 0)
+                    let own = match settings.deflate.as_ref().filter(|_| session.deflates()) {
+                        None => Arc::clone(encoding),
+                        Some(deflate) => match &deflated {
+                            Some((plain, known)) if Arc::ptr_eq(plain, encoding) => Arc::clone(known),
+                            _ => {
+                                let wrapped = deflate.encoding(encoding);
+                                deflated = Some((Arc::clone(encoding), Arc::clone(&wrapped)));
+                                wrapped
+                            }
+                        },
+                    };
+                    (index as u32, Some(own), 0)
                 }
             };
             let Some(Slot::Session(session)) = slots.get_mut(slot as usize) else { continue };
@@ -150,6 +164,7 @@ impl Shard {
                 bytes,
                 only_active_room,
                 limit: settings.send_buffer,
+                deflate: settings.deflate.as_ref(),
                 now: *now,
                 copied: &mut copied,
             };
@@ -224,6 +239,7 @@ struct MemberDelivery<'a> {
     /// Whether no other room has queued publications.
     only_active_room: bool,
     limit: usize,
+    deflate: Option<&'a Arc<Deflate>>,
     now: Millis,
     /// Bytes that were encoded and copied since the last check of the time.
     copied: &'a mut usize,
@@ -291,7 +307,12 @@ impl MemberDelivery<'_> {
     /// Returns the frames, and how many of them are publications.
     fn merge(&mut self, slot: u32, session: &mut Session, until: u64) -> Result<(Vec<Frame>, u64), SendOutcome> {
         let after = session.last_delivered;
-        let own = |namespace: u16| Some((room_of_all(namespace), session.encoding_in(namespace)?.clone()));
+        let deflate = self.deflate.filter(|_| session.deflates());
+        let own = |namespace: u16| {
+            let encoding = session.encoding_in(namespace)?;
+            let encoding = deflate.map_or_else(|| Arc::clone(encoding), |deflate| deflate.encoding(encoding));
+            Some((room_of_all(namespace), encoding))
+        };
         let of_all: SmallVec<[(RoomId, Arc<dyn Encoding>); 1]> =
             self.namespaces.iter().filter_map(|namespace| own(*namespace)).collect();
         let in_all = of_all.iter().filter_map(|(room, _)| namespace_of_all(*room)).map(membership_in_all);

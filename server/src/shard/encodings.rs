@@ -15,6 +15,8 @@ pub(super) struct Encodings {
     entries: Slab<Entry>,
     /// Numbers by the address of the encoding, which its entry keeps alive.
     numbers: HashMap<usize, EncodingId>,
+    /// The numbers of those that compress, by the address of the encoding inside; see [`crate::deflate`].
+    deflated: HashMap<usize, EncodingId>,
 }
 
 #[derive(Debug)]
@@ -28,8 +30,13 @@ struct Entry {
 impl Encodings {
     /// Takes the number of an encoding for one more membership.
     pub(super) fn acquire(&mut self, encoding: &Arc<dyn Encoding>) -> EncodingId {
-        let id = *self.numbers.entry(address(encoding)).or_insert_with(|| {
-            self.entries.insert(Entry { encoding: Arc::clone(encoding), memberships: 0 }) as EncodingId
+        let Self { entries, numbers, deflated } = self;
+        let id = *numbers.entry(address(encoding)).or_insert_with(|| {
+            let id = entries.insert(Entry { encoding: Arc::clone(encoding), memberships: 0 }) as EncodingId;
+            if let Some(plain) = encoding.plain() {
+                deflated.insert(address(plain), id);
+            }
+            id
         });
         self.entries[id as usize].memberships += 1;
         id
@@ -42,12 +49,21 @@ impl Encodings {
         if entry.memberships == 0 {
             let entry = self.entries.remove(id as usize);
             self.numbers.remove(&address(&entry.encoding));
+            if let Some(plain) = entry.encoding.plain() {
+                self.deflated.remove(&address(plain));
+            }
         }
     }
 
     /// The number of an encoding, if a membership uses it.
-    pub(super) fn find(&self, encoding: &Arc<dyn Encoding>) -> Option<EncodingId> {
+    fn find(&self, encoding: &Arc<dyn Encoding>) -> Option<EncodingId> {
         self.numbers.get(&address(encoding)).copied()
+    }
+
+    /// The numbers under which a connection may have joined with an encoding of its protocol: that of the encoding, and that of
+    /// the one that compresses it.
+    pub(super) fn find_all(&self, encoding: &Arc<dyn Encoding>) -> impl Iterator<Item = EncodingId> {
+        self.find(encoding).into_iter().chain(self.deflated.get(&address(encoding)).copied())
     }
 
     /// The encoding with that number.
@@ -63,6 +79,7 @@ fn address(encoding: &Arc<dyn Encoding>) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::deflate::Deflate;
     use crate::encoding::Frame;
     use nodevent_protocol::history::Position;
     use nodevent_protocol::topic::Topic;
@@ -93,5 +110,22 @@ mod tests {
         encodings.release(id);
         assert_eq!(encodings.find(&one), None);
         assert!(encodings.get(id).is_none());
+    }
+
+    #[test]
+    fn an_encoding_that_compresses_is_found_by_the_one_inside() {
+        let deflate = Deflate::new(0, Arc::default());
+        let mut encodings = Encodings::default();
+        let plain: Arc<dyn Encoding> = Arc::new(Text(1));
+        let deflated = deflate.encoding(&plain);
+        let all = |encodings: &Encodings| encodings.find_all(&plain).collect::<Vec<_>>();
+        let id = encodings.acquire(&deflated);
+        assert_eq!(all(&encodings), [id]);
+        let other = encodings.acquire(&plain);
+        assert_eq!(all(&encodings), [other, id]);
+        encodings.release(id);
+        assert_eq!(all(&encodings), [other]);
+        encodings.release(other);
+        assert!(all(&encodings).is_empty() && encodings.deflated.is_empty());
     }
 }

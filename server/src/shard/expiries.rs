@@ -42,6 +42,15 @@ impl Expiries {
         }
     }
 
+    /// A membership has another encoding.
+    pub(super) fn changed(&mut self, from: Membership, to: Membership) {
+        for (membership, _) in self.0.iter_mut().flat_map(|all| all.iter_mut()) {
+            if *membership == from {
+                *membership = to;
+            }
+        }
+    }
+
     /// When the next membership expires.
     pub(super) fn deadline(&self) -> Millis {
         self.0.iter().flat_map(|all| all.iter()).map(|(_, at)| *at).min().unwrap_or(NEVER)

@@ -16,7 +16,7 @@ use crate::client::Client;
 use crate::close_reason::CloseReason;
 use crate::encoding::{Encoding, Frame};
 use crate::history::{Recovery, RecoveryReply, RecoveryRequest, ReplyTo, RequestId, Since};
-use crate::hub::{JoinOutcome, LeaveOutcome, Membership};
+use crate::hub::{JoinOutcome, LeaveOutcome, Membership, RoomId};
 use crate::log::AUDIT;
 use crate::outcome::Outcome;
 use crate::protocol::{JoinError, Joined, RecoveryStatus, Subscribe, SubscribeReply};
@@ -133,6 +133,7 @@ impl Shard {
         reply_to: ReplyTo,
     ) -> JoinResult {
         let slot = reply_to.slot;
+        let encoding = &self.wire_encoding(slot, Some((namespace, room)), encoding);
         let client = Client::of(self.peer(slot));
         // Rooms of which it is a member already are in its share.
         let share = self.memberships.check(client);
@@ -238,6 +239,59 @@ impl Shard {
         Outcome::Ready((joined, close))
     }
 
+    /// The encoding in which a connection receives a room: that of its protocol, or the one that compresses it. As long as it is
+    /// a member of the room, that stays the same.
+    fn wire_encoding(
+        &mut self,
+        slot: u32,
+        room: Option<(u16, &str)>,
+        encoding: &Arc<dyn Encoding>,
+    ) -> Arc<dyn Encoding> {
+        let Some(deflate) = self.settings.deflate.clone() else { return Arc::clone(encoding) };
+        let room = room.and_then(|(namespace, room)| self.hub.find(namespace, room));
+        if let Some(membership) = room.and_then(|room| self.membership(slot, room, encoding))
+            && let Some(known) = self.encodings.get(membership.encoding)
+        {
+            return Arc::clone(known);
+        }
+        match self.session_mut(slot).is_some_and(|session| session.deflates()) {
+            true => deflate.encoding(encoding),
+            false => Arc::clone(encoding),
+        }
+    }
+
+    /// The membership of a connection in a room that it has joined with an encoding of its protocol.
+    pub(super) fn membership(&self, slot: u32, room: RoomId, encoding: &Arc<dyn Encoding>) -> Option<Membership> {
+        let mut all = self.encodings.find_all(encoding).map(|encoding| Membership { room, encoding });
+        all.find(|membership| self.hub.is_member(slot, *membership))
+    }
+
+    /// Compresses from now on what a connection receives whose transport has become a WebSocket. What waits for a recovery
+    /// stays as it is.
+    pub(super) fn deflate_memberships(&mut self, slot: u32) {
+        let Some(deflate) = self.settings.deflate.clone() else { return };
+        if !self.session_mut(slot).is_some_and(|session| session.deflates() && session.join_buffers.is_empty()) {
+            return;
+        }
+        let memberships: Vec<Membership> = self.hub.memberships_of(slot).collect();
+        for membership in memberships {
+            let encoding = self.encodings.get(membership.encoding);
+            // Refreshes that wait are for a member with its encoding.
+            let Some(encoding) = encoding.filter(|one| one.plain().is_none() && !one.merges_refreshes()) else {
+                continue;
+            };
+            let id = self.encodings.acquire(&deflate.encoding(encoding));
+            if self.hub.change_encoding(slot, membership, id) {
+                self.encodings.release(membership.encoding);
+                if let Some(session) = self.session_mut(slot) {
+                    session.expiries.changed(membership, Membership { encoding: id, ..membership });
+                }
+            } else {
+                self.encodings.release(id);
+            }
+        }
+    }
+
     /// Sends the connection what was published to its user; see [`crate::protocol::Core::join_user`].
     pub(super) fn join_user(
         &mut self,
@@ -249,6 +303,7 @@ impl Shard {
         let nothing = Outcome::Ready((Joined { recovery: None }, None));
         let Some(topic) = self.topic_of_user(slot, namespace) else { return nothing };
         let users_before = self.hub.len();
+        let encoding = &self.wire_encoding(slot, Some((namespace, &topic)), encoding);
         let id = self.encodings.acquire(encoding);
         let room = match self.hub.join(slot, namespace, &topic, id, usize::MAX) {
             JoinOutcome::Joined(room) => {
@@ -312,6 +367,7 @@ impl Shard {
             session.tracked.join(namespace, membership.room, topic::ALL, None, since);
         }
         let reply_to = ReplyTo { encoding: membership.encoding, ..self.reply_to(slot, request) };
+        let encoding = &self.wire_encoding(slot, None, encoding);
         Ok(self.recover(membership, encoding, namespace, topic::ALL, since, reply_to))
     }
 
@@ -353,7 +409,10 @@ impl Shard {
             return self.confirm(reply, Joined { recovery: Some(recovery) });
         };
         let encoding = match namespace_of_all(membership.room) {
-            Some(namespace) => self.session_mut(slot).and_then(|session| session.encoding_in(namespace)).cloned(),
+            Some(namespace) => {
+                let own = self.session_mut(slot).and_then(|session| session.encoding_in(namespace)).cloned();
+                own.map(|encoding| self.wire_encoding(slot, None, &encoding))
+            }
             None => self.encodings.get(membership.encoding).cloned(),
         };
         let (joined, close) = self.send_missed(membership, encoding.as_ref(), reply);

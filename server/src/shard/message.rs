@@ -68,6 +68,8 @@ pub struct Attach {
     pub response: Vec<u8>,
     /// Bytes that were read after the request.
     pub read_ahead: Bytes,
+    /// Whether permessage-deflate was negotiated.
+    pub deflate: bool,
     /// The purpose of the WebSocket.
     pub purpose: Purpose,
 }

@@ -67,6 +67,7 @@ use crate::byte_budget::ByteBudget;
 use crate::capability::Engines;
 use crate::client::Client;
 use crate::close_reason::CloseReason;
+use crate::deflate::{Deflate, Inflater};
 use crate::fair_queue::FairQueue;
 use crate::fair_shares::FairShares;
 use crate::histogram::ShardTimes;
@@ -151,6 +152,8 @@ pub struct Settings {
     pub max_roomless_per_address: usize,
     /// Connections that have joined no room.
     pub max_roomless: usize,
+    /// Compresses publications for connections that accept it. `None`: they are not compressed.
+    pub deflate: Option<Arc<Deflate>>,
     /// The counts of all addresses.
     pub addresses: Arc<AddressLimits>,
 }
@@ -220,6 +223,8 @@ struct Shard {
     read_buffer: Vec<u8>,
     /// The buffer in which small frames are encoded.
     encode_buffer: Vec<u8>,
+    /// Inflates what clients have compressed. `None`: no client has.
+    inflater: Option<Box<Inflater>>,
     stopping: bool,
 }
 
@@ -280,6 +285,7 @@ pub fn start(
             collected: Collected::default(),
             read_buffer: vec![0; READ_BUFFER],
             encode_buffer: Vec::new(),
+            inflater: None,
             stopping: false,
         };
         threads.push(thread::Builder::new().name(format!("shard-{number}")).spawn(move || shard.run())?);

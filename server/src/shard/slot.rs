@@ -105,6 +105,8 @@ pub(super) struct WebSocket {
     pub(super) send_buffer: SendBuffer,
     /// Whether it is read again in a later turn.
     pub(super) is_read_later: bool,
+    /// Whether permessage-deflate was negotiated.
+    deflate: bool,
 }
 
 /// Long-polling and what waits for it.
@@ -244,6 +246,12 @@ impl Session {
         self.protocol.as_ref()?.encoding_in(namespace)
     }
 
+    /// Whether it can receive publications that are compressed. The frames of one that can be restored are its own, so they
+    /// are not.
+    pub(super) fn deflates(&self) -> bool {
+        matches!(&self.transport, Transport::WebSocket(socket) if socket.deflate) && !self.tracked.is_on()
+    }
+
     /// Whether a WebSocket that may become its transport was requested and has not arrived.
     pub(super) fn awaits_probe(&mut self) -> bool {
         self.probe.is_none()
@@ -336,13 +344,9 @@ impl Session {
 // === impl WebSocket ===
 
 impl WebSocket {
-    pub(super) fn new(stream: Stream) -> Self {
-        Self {
-            stream,
-            decoder: websocket::Decoder::default(),
-            send_buffer: SendBuffer::default(),
-            is_read_later: false,
-        }
+    pub(super) fn new(stream: Stream, deflate: bool) -> Self {
+        let decoder = if deflate { websocket::Decoder::with_deflate() } else { websocket::Decoder::default() };
+        Self { stream, decoder, send_buffer: SendBuffer::default(), is_read_later: false, deflate }
     }
 
     /// Writes `bytes` now if nothing waits. What the socket does not accept, `shared` puts into the send buffer.

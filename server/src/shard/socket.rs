@@ -6,7 +6,6 @@
 use super::Shard;
 use super::message::{Attach, Purpose};
 use super::slot::{Session, Slot, Transport, WebSocket, token_of};
-use super::stream::Stream;
 use crate::client::Client;
 use crate::close_reason::CloseReason;
 use crate::connect_info::ConnectInfo;
@@ -14,9 +13,10 @@ use crate::connection_id::ConnectionId;
 use crate::protocol::{Core as _, Message, OpenProtocol};
 use crate::send_buffer::FlushOutcome;
 use bytes::Bytes;
-use nodevent_protocol::websocket::{self, Opcode};
+use nodevent_protocol::websocket::{self, Opcode, Violation};
 use std::io;
 use std::ops::ControlFlow;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 /// The state after a read.
@@ -32,23 +32,32 @@ enum ReadOutcome {
 impl Shard {
     /// Takes over a socket whose WebSocket handshake was accepted, and sends the response.
     pub(super) fn attach(&mut self, attach: Attach) {
-        let Attach { stream, response, read_ahead, purpose } = attach;
+        let Attach { stream, response, read_ahead, deflate, purpose } = attach;
         match purpose {
-            Purpose::Open(protocol, info) => self.open_websocket(stream, response, &read_ahead, protocol, info),
-            Purpose::Upgrade(id) => self.attach_probe(Some(id), stream, response, &read_ahead),
-            Purpose::Rejected => self.attach_probe(None, stream, response, &read_ahead),
+            Purpose::Open(protocol, info) => {
+                let socket = WebSocket::new(stream, deflate);
+                self.open_websocket(socket, response, &read_ahead, protocol, info);
+            }
+            Purpose::Upgrade(id) => {
+                let slot = self.open_probe(Some(id), stream, deflate);
+                self.attach_probe(slot, Some(id), response, &read_ahead);
+            }
+            Purpose::Rejected => {
+                let slot = self.open_probe(None, stream, deflate);
+                self.attach_probe(slot, None, response, &read_ahead);
+            }
         }
     }
 
     fn open_websocket(
         &mut self,
-        stream: Stream,
+        socket: WebSocket,
         response: Vec<u8>,
         read_ahead: &Bytes,
         protocol: OpenProtocol,
         info: ConnectInfo,
     ) {
-        let slot = self.open_session(Transport::WebSocket(WebSocket::new(stream)), protocol, info);
+        let slot = self.open_session(Transport::WebSocket(socket), protocol, info);
         if !self.watch(slot) {
             return;
         }
@@ -61,8 +70,7 @@ impl Shard {
         });
     }
 
-    fn attach_probe(&mut self, id: Option<ConnectionId>, stream: Stream, response: Vec<u8>, read_ahead: &Bytes) {
-        let slot = self.open_probe(id, stream);
+    fn attach_probe(&mut self, slot: u32, id: Option<ConnectionId>, response: Vec<u8>, read_ahead: &Bytes) {
         if !self.watch(slot) {
             return;
         }
@@ -304,6 +312,7 @@ impl Shard {
                 self.on_ping(slot, payload);
                 return None;
             }
+            websocket::Message::Deflated { is_text, payload } => return self.on_deflated(slot, is_text, payload),
             websocket::Message::Pong(_) => Message::Pong,
             websocket::Message::Close { code, .. } => {
                 self.on_close_frame(slot, code);
@@ -322,6 +331,31 @@ impl Shard {
             protocol.received(message, core)
         });
         None
+    }
+
+    /// A compressed message arrived. It counts as what it inflates to. Returns the place to which the socket has moved, if it has.
+    fn on_deflated(&mut self, slot: u32, is_text: bool, payload: &[u8]) -> Option<(u32, u32)> {
+        let owner = self.owner_of(slot)?;
+        let mut inflater = self.inflater.take().unwrap_or_default();
+        let inflated = inflater.inflate(payload, self.settings.max_message_size);
+        let length = inflated.map_or(0, <[u8]>::len);
+        self.metrics.inflate_input_bytes.fetch_add(payload.len() as u64, Relaxed);
+        self.metrics.inflate_output_bytes.fetch_add(length as u64, Relaxed);
+        let message = inflated.and_then(|bytes| match is_text {
+            true => std::str::from_utf8(bytes).map(websocket::Message::Text).map_err(|_| Violation::BadText),
+            false => Ok(websocket::Message::Binary(bytes)),
+        });
+        let moved = match message {
+            // The bytes that arrived are counted already.
+            Ok(_) if !self.count_bytes(owner, length.saturating_sub(payload.len())) => None,
+            Ok(message) => self.on_message(slot, message),
+            Err(violation) => {
+                self.fail(slot, CloseReason::Violation(violation));
+                None
+            }
+        };
+        self.inflater = Some(inflater);
+        moved
     }
 
     /// Replies to a close frame with one of the same code.

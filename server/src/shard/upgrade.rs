@@ -82,10 +82,10 @@ impl Shard {
     }
 
     /// Puts a WebSocket into a slot that may become the transport of the connection `id`, if that still expects it.
-    pub(super) fn open_probe(&mut self, id: Option<ConnectionId>, stream: Stream) -> u32 {
+    pub(super) fn open_probe(&mut self, id: Option<ConnectionId>, stream: Stream, deflate: bool) -> u32 {
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
-        let socket = Some(WebSocket::new(stream));
+        let socket = Some(WebSocket::new(stream, deflate));
         let client = Client::of(id.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |id| self.peer(id.slot)));
         let probe = Probe { socket, session: NO_SESSION, client, is_watched: false, timer_at: NEVER, generation };
         let slot = self.slots.insert(Slot::Probe(probe)) as u32;
@@ -151,6 +151,7 @@ impl Shard {
                 return None;
             }
         }
+        self.deflate_memberships(session);
         // What arrived behind the last message of the upgrade, and has not been read, is read under the new token.
         self.read_later(session);
         self.arm(session);

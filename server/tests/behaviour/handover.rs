@@ -1,6 +1,6 @@
 //! Connections that an application hands over through the Unix socket: they are served as those that the server accepts.
 
-use crate::support::raw::{Raw, TEXT, last};
+use crate::support::raw::{Raw, TEXT, handshake_request, last};
 use crate::support::tokens::{TOKEN_SECRET, now, token};
 use crate::support::wait::{in_time, until};
 use crate::support::{Browser, Request, Response, Site, TestServer, Transport};
@@ -360,4 +360,21 @@ async fn as_another_user(socket: &Path) -> String {
     })
     .await
     .unwrap()
+}
+
+#[tokio::test]
+async fn a_websocket_that_is_handed_over_may_be_compressed() {
+    let takeover = Takeover::start("deflate: true\n/nodevent: {open: true}\n").await;
+    let application = takeover.application(json!({})).await;
+    let request = handshake_request("").header("Sec-WebSocket-Extensions", "permessage-deflate");
+    let (response, mut raw) = Raw::respond(&application, &request).await;
+    let accepted = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+    assert_eq!(response.header("sec-websocket-extensions"), Some(accepted));
+    assert!(raw.text().await.starts_with("0{"));
+    raw.send_text("40/nodevent,").await;
+    assert!(raw.text().await.starts_with("40/nodevent,"));
+    raw.send_text(r#"42/nodevent,1["join",{"room":"r"}]"#).await;
+    assert!(raw.text().await.starts_with("43/nodevent,1["));
+    takeover.server.emit(NS, "r", "e", "news of the day, ".repeat(200)).await;
+    assert!(raw.deflated_frame().await.0, "the publication is compressed");
 }

@@ -18,6 +18,7 @@ mod command_line_secrets;
 mod configuration;
 mod console;
 mod defaults;
+mod deflate;
 mod except;
 mod generated_files;
 mod handover;

@@ -12,6 +12,7 @@ mod engine;
 
 mod closing;
 mod control;
+mod deflate;
 mod echo;
 mod fragments;
 mod framing;

@@ -63,6 +63,17 @@ impl Raw {
         Self { stream, bytes: response.body }
     }
 
+    /// Opens a WebSocket with this request. Returns the response too.
+    pub async fn respond(site: &Site, request: &Request) -> (Response, Self) {
+        let mut stream = site.dial().await;
+        stream.write_all(&request.encode(&site.address)).await.expect("the server accepts a handshake");
+        let response = in_time("a response to a handshake", Response::read(&mut stream, true)).await;
+        let response = response.expect("a response to a handshake");
+        assert_eq!(response.status, 101, "{}", response.text());
+        let bytes = response.body.clone();
+        (response, Self { stream, bytes })
+    }
+
     /// Does the same, and returns `None` if the server refused.
     pub async fn try_after_handshake(mut stream: Box<dyn Io>) -> Option<Self> {
         let response = Response::read(&mut stream, true).await.ok()?;
@@ -114,6 +125,22 @@ impl Raw {
                     assert!(self.bytes.is_empty(), "the connection ended within a frame");
                     return None;
                 }
+            }
+        })
+        .await
+    }
+
+    /// Returns the next frame, and whether it is compressed.
+    pub async fn deflated_frame(&mut self) -> (bool, Frame) {
+        in_time("a frame", async {
+            loop {
+                if let Some((bits, frame, length)) = parse_any(&self.bytes) {
+                    self.bytes.drain(..length);
+                    assert_eq!(bits & !DEFLATED, 0, "a server sends whole messages without other reserved bits");
+                    return (bits != 0, frame);
+                }
+                let read = self.stream.read_buf(&mut self.bytes).await;
+                assert!(matches!(read, Ok(1..)), "the connection has ended");
             }
         })
         .await
@@ -185,10 +212,20 @@ pub fn handshake_request(query: &str) -> Request {
         .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
 }
 
+/// The bit of a message that is compressed.
+pub const DEFLATED: u8 = 0x40;
+
 /// Returns the first frame of a server and its length if it is complete.
 fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
+    let (bits, frame, length) = parse_any(bytes)?;
+    assert_eq!(bits, 0, "a server sends whole messages without reserved bits");
+    Some((frame, length))
+}
+
+/// Returns the reserved bits of a frame too.
+fn parse_any(bytes: &[u8]) -> Option<(u8, Frame, usize)> {
     let (first, second) = (*bytes.first()?, *bytes.get(1)?);
-    assert_eq!(first & 0xf0, 0x80, "a server sends whole messages without reserved bits");
+    assert_eq!(first & 0x80, 0x80, "a server sends whole messages");
     assert_eq!(second & 0x80, 0, "a server does not mask");
     let (start, length) = match second {
         126 => (4, u16::from_be_bytes(*bytes.get(2..)?.first_chunk()?).into()),
@@ -196,5 +233,5 @@ fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
         short => (2, usize::from(short)),
     };
     let payload = bytes.get(start..start + length)?.to_vec();
-    Some((Frame { opcode: first & 0x0f, payload }, start + length))
+    Some((first & 0x70, Frame { opcode: first & 0x0f, payload }, start + length))
 }
