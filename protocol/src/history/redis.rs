@@ -24,8 +24,11 @@ pub const PUBLISH_MANY: &str = concat!(
 /// Reads a room's position and what came after an offset, in one step.
 pub const READ: &str = concat!(include_str!("../../redis/prelude.lua"), include_str!("../../redis/read_body.lua"));
 
-/// Returns the run id of the Redis that executes it; see [`for_run`].
-pub const READ_RUN: &str = "return string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')";
+/// Returns the run id of the Redis that executes it; see [`for_run`]. Empty before version 7: such a Redis writes its scripts
+/// into its file, and sends them to its replicas, so another run may have them.
+pub const READ_RUN: &str = "local info = redis.call('INFO', 'server') \
+     local version = tonumber(string.match(info, 'redis_version:(%d+)') or '0') \
+     return version >= 7 and string.match(info, 'run_id:(%w+)') or ''";
 /// The line of the prelude that names the run of Redis.
 const NO_RUN: &str = "local verified_run = ''";
 /// Maximum length of a run id. Bytes.
