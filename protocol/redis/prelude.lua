@@ -26,7 +26,7 @@
 --
 -- INFO takes longer than everything else. So a program reads the run id once, over a connection, puts it into the text on the
 -- next line, and loads the text over that connection with EVAL and without keys. No other run of Redis has this text: a Redis
--- that ends forgets it, and it is neither replicated nor on disk. Empty: every call asks Redis.
+-- that ends forgets it, and from version 7 it is neither replicated nor on disk. Empty: every call asks Redis.
 local verified_run = ''
 if #KEYS == 0 then return verified_run end
 local info, replid
