@@ -215,10 +215,20 @@ module NoDevent
     # What the web server has read after the head. Puma has no method for it. Clients wait for the response to a
     # handshake, so there usually is nothing.
     def read_ahead(env)
-      hijack = env["rack.hijack"]
-      client = hijack.respond_to?(:receiver) ? hijack.receiver : hijack
-      read = client.instance_variable_get(:@buffer)
+      client = puma_client(env["rack.hijack"])
+      read = client&.instance_variable_get(:@buffer)
       read.is_a?(String) ? read.b : ""
+    end
+
+    # Its `rack.hijack` is the client itself, or a method of it, or in Puma 8 such a method as a Proc.
+    def puma_client(hijack)
+      return unless defined?(::Puma::Client)
+
+      owner = hijack.respond_to?(:receiver) ? hijack.receiver : hijack
+      owner = owner.binding.receiver if owner.is_a?(Proc)
+      owner if owner.is_a?(::Puma::Client)
+    rescue ArgumentError # a Proc without a binding
+      nil
     end
 
     # Whether the socket can be given away. With TLS, its other half is in this process.

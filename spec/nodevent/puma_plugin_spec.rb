@@ -231,11 +231,11 @@ RSpec.describe "plugin :nodevent" do
   it "keeps the one server of a cluster in a phased restart" do
     puma(settings: "workers 2") do |puma|
       both_run(puma)
-      before = puma.response
+      workers = -> { puma.log.scan(/Worker \d+ \(PID: (\d+)\) booted/).flatten }
+      old = eventually("both workers", limit: 60) { (pids = workers.call).size == 2 && pids }
       socket = OpenWebSocket.new(puma.server_port)
       puma.signal(:USR1)
-      old = Array.new(20) { puma.response }.uniq
-      eventually("other workers", limit: 60) { (worker = puma.response) && worker != before && !old.include?(worker) }
+      eventually("other workers", limit: 60) { (worker = puma.response) && !old.include?(worker) }
       expect(socket.connected?).to be(true)
       expect(puma.started.size).to eq(1)
       socket.close
