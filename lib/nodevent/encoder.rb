@@ -16,7 +16,7 @@ module NoDevent
     # A message is one level below the publication, and json accepts 100.
     NESTED = JSON::State.new.tap { |state| state.depth = 1 }.freeze
     MAX_DEPTH = 99
-    # json 3 rejects an object with the same name twice, which servers and browsers read. Older versions ignore the option.
+    # json 3 rejects an object with the same name twice, which servers and browsers read. Older versions ignore this.
     REPEATED = { allow_duplicate_key: true }.freeze
     # Classes whose `to_json` is Ruby's, and those of them that contain nothing else.
     SCALARS = [::NilClass, ::TrueClass, ::FalseClass, ::Integer, ::Float, ::String, ::Symbol]

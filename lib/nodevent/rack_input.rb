@@ -1,8 +1,8 @@
 # frozen_string_literal: true
 
 module NoDevent
-  # Reads the body of a request from its beginning. With Rack 3, a middleware that has read it before, as that of Rails reads
-  # forms, has not rewound it.
+  # Reads the body of a request from its beginning. With Rack 3, a middleware that has read it before, as that of Rails
+  # reads forms, has not rewound it.
   # @api private
   module RackInput
     # @param env [Hash] Rack's

@@ -136,11 +136,12 @@ module NoDevent
       give_up("the server could not be started: #{e.message}")
     end
 
-    # What the configuration of `nodevent:cable` names. Rails 7.2.3 and newer have it in the credentials in development, too,
-    # and images have the key of the credentials only. Rails is loaded by now, except in a cluster of `puma` that does not
-    # preload it.
+    # What the configuration of `nodevent:cable` names. Rails 7.2.3 and newer have it in the credentials in development,
+    # too, and images have the key of the credentials only. Rails is loaded by now, except in a cluster of `puma` that
+    # does not preload it.
     def secret_key_base
-      return {} if ENV.key?("SECRET_KEY_BASE") || !defined?(::Rails.application) || !configured?(/\$\{SECRET_KEY_BASE\b/)
+      return {} if ENV.key?("SECRET_KEY_BASE") || !defined?(::Rails.application)
+      return {} unless configured?(/\$\{SECRET_KEY_BASE\b/)
 
       { "SECRET_KEY_BASE" => ::Rails.application.secret_key_base }
     rescue StandardError => e

@@ -315,7 +315,7 @@ RSpec.describe NoDevent::Server do
         expect(poll.body).to start_with("0{")
         # As a form, which Rails reads before.
         post = URI("#{app.puma.url}/nodevent/socket.io/?EIO=4&transport=polling&sid=#{JSON.parse(poll.body.delete_prefix('0')).fetch('sid')}")
-        expect(Net::HTTP.post(post, "40/nodevent,", cookie).then { |reply| [reply.code, reply.body] }).to eq(%w[200 ok])
+        expect(Net::HTTP.post(post, "40/nodevent,", cookie).then { |posted| [posted.code, posted.body] }).to eq(%w[200 ok])
         expect(app.puma.log).not_to include("Error")
       end
     end

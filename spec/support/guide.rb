@@ -56,7 +56,7 @@ class Guide
 
     # @return [Object] the next value that it says
     def next
-      Timeout.timeout(60) { JSON.parse(@out.gets || raise("the page has ended"), quirks_mode: true) }
+      Timeout.timeout(60) { JSON.parse(@out.gets || raise("the page has ended")) }
     end
   end
 end

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
-# A Dockerfile, executed as far as that is possible without containers: each stage is a folder, in which instructions are
-# followed in order. The caller says which commands run, and gets them with the paths of the stage's folder.
+# A Dockerfile, executed as far as that is possible without containers: each stage is a folder, in which instructions
+# are followed in order. The caller says which commands run, and gets them with the paths of the stage's folder.
 class ImageBuild
   Stage = Struct.new(:name, :base, :folder, :environment, :instructions)
 
@@ -92,10 +92,10 @@ class ImageBuild
     options, words = rest.split.partition { |word| word.start_with?("--") }
     from = options.filter_map { |option| option[/\A--from=(.*)/, 1] }.first
     *sources, target = words
-    target = File.join(stage.folder, target.start_with?("/") ? target : File.join(work, target))
-    if from.nil?
-      sources.each { |source| copy_context(source, target, single: sources.one?) }
-    elsif stages.any? { |other| other.name == from }
+    target = File.join(stage.folder, File.expand_path(target, work))
+    return sources.each { |source| copy_context(source, target, single: sources.one?) } unless from
+
+    if stages.any? { |other| other.name == from }
       FileUtils.mkdir_p(target)
       sources.each { |source| FileUtils.cp_r(File.join(path(from, source), "."), target) }
     end
@@ -108,7 +108,9 @@ class ImageBuild
     raise "COPY #{source} has several sources" unless single
 
     prefix = source == "." ? "" : "#{source}/"
-    context.select { |path| path.start_with?(prefix) }.each { |path| copy_file(path, File.join(target, path.delete_prefix(prefix))) }
+    context.select { |path| path.start_with?(prefix) }.each do |path|
+      copy_file(path, File.join(target, path.delete_prefix(prefix)))
+    end
   end
 
   def copy_file(path, target)
@@ -126,7 +128,8 @@ class ImageBuild
   end
 
   def patterns
-    @patterns ||= File.readlines(File.join(@application, ".dockerignore"), chomp: true).grep_v(/\A\s*(?:#|\z)/).map do |line|
+    lines = File.readlines(File.join(@application, ".dockerignore"), chomp: true)
+    @patterns ||= lines.grep_v(/\A\s*(?:#|\z)/).map do |line|
       [line.delete_prefix("!").delete_prefix("/").chomp("/"), !line.start_with?("!")]
     end
   end

@@ -48,7 +48,7 @@ class RealtimeApp
         when "/name" then request.session["name"] = params["name"]; text(200, "named")
         when "/subscribe" then text(200, socket.subscribe(names))
         when "/unsubscribe" then text(200, socket.unsubscribe(names))
-        when "/push" then text(200, socket.push(JSON.parse(params["message"], quirks_mode: true), *names))
+        when "/push" then text(200, socket.push(JSON.parse(params["message"]), *names))
         when "/direct"
           text(200, socket.push_message_to_socket_with_key(params["message"], names.first, params["digest"]))
         when "/digest" then text(200, socket.digest)

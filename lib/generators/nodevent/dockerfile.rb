@@ -4,11 +4,11 @@ require "pathname"
 
 module Nodevent
   module Generators
-    # Makes the Dockerfile that Rails generates build a gem which is in a folder of the application, as a submodule is. Bundler
-    # installs such gems as they are, and the Dockerfile copies the folder only after it has installed the gems.
+    # Makes the Dockerfile that Rails generates build a gem which is in a folder of the application, as a submodule is.
+    # Bundler installs such gems as they are, and the Dockerfile copies the folder only after it has installed the gems.
     #
-    # A stage of its own builds the extension and the server, so the image has no Rust. `.dockerignore` leaves out what was
-    # built on this machine, perhaps for another version of Ruby.
+    # A stage of its own builds the extension and the server, so the image has no Rust. `.dockerignore` leaves out what
+    # was built on this machine, perhaps for another version of Ruby.
     module Dockerfile
       IMAGE = "Dockerfile"
       IGNORED = ".dockerignore"
@@ -50,7 +50,7 @@ module Nodevent
 
       def build_in_image
         return unless File.exist?(path(IMAGE)) && (gem = vendored)
-        return by_hand("the gem's folder is outside of the application, where #{IMAGE} cannot copy it") if gem == :outside
+        return by_hand("the gem's folder is outside of the application, so #{IMAGE} cannot copy it") if gem == :outside
 
         folder, source = gem
         leave_out(folder) if source
