@@ -69,6 +69,7 @@ impl Shard {
             enters_on_request: false,
             timer_at: NEVER,
             generation: self.generation,
+            opened_at_s: (now / 1_000) as u32,
         }));
         self.metrics.connections_opened.fetch_add(1, Relaxed);
         self.metrics.connections.fetch_add(1, Relaxed);
@@ -306,7 +307,7 @@ impl Shard {
         self.note_disconnected(slot, None, reason.name());
         self.forget_identity(slot, None);
         let Some(session) = self.session_mut(slot) else { return };
-        let (client, has_joined) = (session.info.peer(), session.has_joined);
+        let (client, has_joined, opened_at_s) = (session.info.peer(), session.has_joined, session.opened_at_s);
         if !has_joined {
             self.roomless.remove(slot, Client::of(client));
         }
@@ -329,10 +330,11 @@ impl Shard {
             self.close_probe(probe, Some((Some(1001), "the session has ended")));
         }
         self.metrics.closed(reason);
+        let seconds = (self.now / 1_000) as u32 - opened_at_s;
         if reason.is_abnormal() {
-            tracing::info!(reason = reason.name(), detail = reason.detail(), %client, "connection closed");
+            tracing::info!(reason = reason.name(), detail = reason.detail(), %client, seconds, "connection closed");
         } else {
-            tracing::debug!(reason = reason.name(), "connection closed");
+            tracing::debug!(reason = reason.name(), %client, seconds, "connection closed");
         }
     }
 

@@ -85,6 +85,8 @@ pub(super) struct Session {
     pub(super) enters_on_request: bool,
     pub(super) timer_at: Millis,
     pub(super) generation: u32,
+    /// When it was opened. Seconds since the shard started.
+    pub(super) opened_at_s: u32,
 }
 
 /// A connection's transport.

@@ -15,6 +15,7 @@ mod dying_servers;
 mod exhaustion;
 mod losing_redis;
 mod mailboxes;
+mod operator_guide;
 mod presence;
 mod revocations;
 mod server_sent;

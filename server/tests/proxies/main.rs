@@ -6,6 +6,7 @@ mod support;
 
 mod client_addresses;
 mod connections;
+mod load_balancer;
 mod proxy;
 mod publishing;
 mod web_service;

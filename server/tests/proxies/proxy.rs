@@ -64,6 +64,17 @@ impl Proxy {
         Self::start(command, port, folder).await
     }
 
+    /// Starts HAProxy with this file, in which `bind` is the line of its frontend.
+    pub(crate) async fn haproxy_as_written(file: &str, bind: &str) -> Self {
+        let (folder, port) = (tempfile::tempdir().expect("a folder"), free_port());
+        assert!(file.contains(bind), "{file}");
+        let path = folder.path().join("haproxy.cfg");
+        std::fs::write(&path, file.replace(bind, &format!("bind 127.0.0.1:{port}"))).expect("a file is written");
+        let mut command = Command::new("haproxy");
+        command.arg("-db").arg("-f").arg(&path);
+        Self::start(command, port, folder).await
+    }
+
     async fn start(mut command: Command, port: u16, folder: TempDir) -> Self {
         // Debian has both in a folder that is not on every user's PATH.
         let path = std::env::var("PATH").unwrap_or_default();

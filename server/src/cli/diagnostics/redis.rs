@@ -5,9 +5,6 @@ use crate::cli::output;
 use nodevent_server::config::redis::Redis as RedisConfig;
 use nodevent_server::engine::redis;
 
-/// Seconds that clocks may differ. With more, keys with a short lifetime are rejected.
-const MAX_SKEW: i64 = 5;
-
 pub(super) async fn check(namespace: &str, config: &RedisConfig, report: &mut Report) {
     let diagnosis = match redis::diagnose(config).await {
         Ok(diagnosis) => diagnosis,
@@ -27,7 +24,7 @@ pub(super) async fn check(namespace: &str, config: &RedisConfig, report: &mut Re
             "use a primary with free memory, and a user that may write keys that begin with `nodevent:`",
         ),
     }
-    if diagnosis.clock_skew_secs.abs() > MAX_SKEW {
+    if diagnosis.clock_skew_secs.abs() > redis::MAX_SKEW_SECS {
         let direction = if diagnosis.clock_skew_secs > 0 { "ahead of" } else { "behind" };
         let seconds = diagnosis.clock_skew_secs.abs();
         report.fail(

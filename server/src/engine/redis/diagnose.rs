@@ -1,12 +1,11 @@
 //! Diagnoses the Redis of a namespace for `nodevent check`: whether it responds, accepts writes, and has the right time.
 
-use super::{COMMAND_TIMEOUT, client};
-use crate::clock;
+use super::{COMMAND_TIMEOUT, client, clock_check};
 use crate::config::redis::Redis as RedisConfig;
 use fred::clients::Client;
 use fred::error::Error;
 use fred::interfaces::{ClientLike, KeysInterface};
-use fred::types::{CustomCommand, Expiration};
+use fred::types::Expiration;
 use std::time::Duration;
 
 /// Expiry of the key that a diagnosis writes.
@@ -43,13 +42,8 @@ pub async fn diagnose(settings: &RedisConfig) -> Result<RedisDiagnosis, String> 
 
 async fn probe(client: &Client, key: String) -> Result<RedisDiagnosis, Error> {
     client.init().await?;
-    let time = CustomCommand::new("TIME", 0, false);
-    let (seconds, _micros): (i64, i64) = client.custom(time, Vec::<String>::new()).await?;
-    let here = (clock::now_ms() / 1000) as i64;
+    let clock_skew_secs = clock_check::skew_secs(client).await?;
     let expires = Some(Expiration::EX(KEY_TTL.as_secs() as i64));
     let written = client.set::<(), _, _>(key, "", expires, None, false).await;
-    Ok(RedisDiagnosis {
-        clock_skew_secs: seconds - here,
-        write_error: written.err().map(|error| error.details().to_owned()),
-    })
+    Ok(RedisDiagnosis { clock_skew_secs, write_error: written.err().map(|error| error.details().to_owned()) })
 }

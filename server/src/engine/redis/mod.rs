@@ -16,6 +16,7 @@ mod cable;
 pub mod channels;
 mod client;
 mod client_config;
+mod clock_check;
 mod connection_states;
 mod diagnose;
 mod health;
@@ -45,6 +46,7 @@ mod user_connections;
 mod verified_script;
 mod waiting;
 
+pub use clock_check::MAX_SKEW_SECS;
 pub use diagnose::{RedisDiagnosis, diagnose};
 pub use notify::{NotifyError, notify};
 
@@ -227,6 +229,7 @@ impl Redis {
         tokio::spawn(NamespaceSubscriber::new(Arc::clone(&shared), results_tx).run(inputs));
         tokio::spawn(probe.run());
         tokio::spawn(secrets_check::run(Arc::clone(&shared), secrets_check::fingerprints(&namespace.secrets)));
+        tokio::spawn(clock_check::run(Arc::clone(&shared)));
         tokio::spawn(client::supervise_client(shared.publisher.clone(), shared.address.clone()));
         tokio::spawn(client::supervise_client(shared.subscriber.clone(), shared.address.clone()));
         let mailboxes = mailboxes
