@@ -34,11 +34,11 @@ RSpec.describe "The console in the application" do
   let(:own) { { "Host" => "localhost:#{port}", "Origin" => "http://localhost:#{port}", "Content-Type" => "application/json" } }
 
   def get(path, headers = {})
-    Net::HTTP.get_response(URI("http://127.0.0.1:#{port}/nodevent#{path}"), headers)
+    Net::HTTP.start("127.0.0.1", port) { |http| http.get("/nodevent#{path}", headers) }
   end
 
   def post(path, body, headers = own)
-    Net::HTTP.post(URI("http://127.0.0.1:#{port}/nodevent#{path}"), JSON.generate(body), headers)
+    Net::HTTP.start("127.0.0.1", port) { |http| http.post("/nodevent#{path}", JSON.generate(body), headers) }
   end
 
   # The statuses of the page, of its state, and of a request for a key.
