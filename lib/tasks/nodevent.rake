@@ -1,8 +1,12 @@
 # frozen_string_literal: true
 
 namespace :nodevent do
+  # Rails defines its task after those of libraries, so it is looked up when a task runs.
+  load_application = -> { Rake::Task["environment"].invoke if Rake::Task.task_defined?("environment") }
+
   desc "Find out why events do not arrive (ORIGIN=https://… for the origin of the pages)"
-  task doctor: (Rake::Task.task_defined?("environment") ? [:environment] : []) do
+  task :doctor do
+    load_application.call
     require "nodevent"
     require "nodevent/doctor"
     success = NoDevent::Doctor.report(origin: ENV.fetch("ORIGIN", nil))
@@ -10,7 +14,8 @@ namespace :nodevent do
   end
 
   desc "Run the server with the secrets of Rails' credentials, instead of `nodevent serve`"
-  task serve: (Rake::Task.task_defined?("environment") ? [:environment] : []) do
+  task :serve do
+    load_application.call
     require "nodevent"
     require "nodevent/server_process"
     binary = NoDevent::ServerBinary.path or abort(NoDevent::ServerBinary::MISSING)

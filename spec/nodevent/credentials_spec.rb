@@ -151,9 +151,11 @@ RSpec.describe "Rails' credentials" do
       expect(File.read(log)).to include("nodevent starts").and include("production (NODEVENT_ENV)").and not_include(secret)
       expect_to_join(port, NoDevent::RoomKey.sign("r", Time.now + 60, secret))
     ensure
-      if pid
+      begin
         Process.kill(:TERM, pid)
         Process.wait(pid)
+      rescue Errno::ESRCH, Errno::ECHILD
+        nil
       end
     end
 

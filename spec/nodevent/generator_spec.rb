@@ -59,6 +59,7 @@ RSpec.describe "rails generate nodevent:install" do
     server = NodeventServer.new({}, file: File.join(@app, "config/nodevent.yml"))
     expect(run("bin/rails",
                "nodevent:doctor")).to include("the secrets match").and include("arrived through the server")
+      .and include("the console, for browsers on this machine: http://localhost:").and include("the server is mounted at /nodevent")
   ensure
     server&.stop
   end
