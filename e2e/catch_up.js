@@ -5,12 +5,10 @@
 // It drives the real demo in Chromium: the right window's connections are cut by a proxy, and what it shows afterwards
 // is what the server replays. `img2webp` assembles the frames; on Debian: `apt-get install webp fonts-inter
 // fonts-sil-charis`.
-import { execFileSync } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { CutProxy } from "./support/cut_proxy.js";
 import { images, launch, openWindow, startDemo } from "./support/demo.js";
+import { Film } from "./support/film.js";
 
 const DISCUSSION = 6;
 const WINDOW = { width: 560, height: 620 };
@@ -32,11 +30,10 @@ const STAGE_HTML = `<style>
 <figure id="left"><figcaption></figcaption><img></figure>
 <figure id="right"><figcaption></figcaption><img></figure>`;
 
-/** Collects frames. Owns the stage on which both windows are laid out. */
-class Film {
-  #frames = [];
-
+/** Owns the stage on which both windows are laid out. */
+class Windows {
   constructor(stage, left, right) {
+    this.film = new Film(stage);
     Object.assign(this, { stage, left, right, text: "", captions: ["Ines", "Omar, connected"], cut: false });
   }
 
@@ -61,26 +58,11 @@ class Film {
       },
       { sources, text: this.text, captions: this.captions, cut: this.cut },
     );
-    this.#frames.push({ png: await this.stage.screenshot(), duration });
+    await this.film.frame(duration);
   }
 
   async moving(count) {
     for (let index = 0; index < count; index++) await this.frame(MOVING);
-  }
-
-  async save(path) {
-    const folder = await mkdtemp(join(tmpdir(), "nodevent-film-"));
-    try {
-      const parts = [];
-      for (const [index, { png, duration }] of this.#frames.entries()) {
-        const file = join(folder, `${String(index).padStart(4, "0")}.png`);
-        await writeFile(file, png);
-        parts.push("-d", String(duration), file);
-      }
-      execFileSync("img2webp", ["-loop", "0", "-mixed", "-min_size", "-q", "70", "-m", "5", ...parts, "-o", path]);
-    } finally {
-      await rm(folder, { recursive: true, force: true });
-    }
   }
 }
 
@@ -144,9 +126,9 @@ try {
   const right = await openWindow(browser, url, "Omar Haddad", { colorScheme: "light", viewport: WINDOW, proxy: { server: proxy.url } });
   const stage = await browser.newPage({ viewport: STAGE });
   await stage.setContent(STAGE_HTML);
-  const film = new Film(stage, left, right);
+  const film = new Windows(stage, left, right);
   await play(film, proxy);
-  await film.save(join(images, "catch-up.webp"));
+  await film.film.save(join(images, "catch-up.webp"));
 } finally {
   await browser.close();
   await demo.stop();

@@ -43,7 +43,7 @@ RSpec.describe "bin/demo" do
   it "prints the address of the live, seeded board; TERM stops everything", :npm do
     demo = run_demo
     board, server = addresses(demo)
-    expect(Net::HTTP.get(board)).to include("Which sound means home to you?", "#{server}/api/board")
+    expect(Net::HTTP.get(board)).to include("Which sound means home to you?", "src='/nodevent/api/board'")
     expect(Net::HTTP.get(URI("#{server}/api/board"))).to include("NoDevent")
     turbo = demo.output[/The same by Turbo:\s+(\S+)/, 1]
     expect(turbo).to eq("#{board}/turbo")
