@@ -23,4 +23,7 @@ Rails.application.routes.draw do
 
   # The NoDevent server notifies the application here; config/initializers/hooks.rb says what follows.
   mount NoDevent::Hooks => "/nodevent/hooks"
+
+  # Pages reach the server here, and in development there is /nodevent/console.
+  mount NoDevent::Server => "/nodevent"
 end
