@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 const OFFER: &str = "permessage-deflate; client_max_window_bits";
 const ACCEPTED: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
-const SETTINGS: &str = "deflate: true\ndeflate_min_size: 200\n";
+/// Without pings during a test.
+const SETTINGS: &str = "deflate: true\ndeflate_min_size: 200\nping: {interval: 1h}\n";
 
 /// A client that offers compression, or does not.
 struct Client(Raw);
