@@ -248,13 +248,13 @@ mod tests {
 
     #[test]
     fn a_request_of_a_proxy_is_not_local() {
-        assert!(peer("::1", &[]).is_local);
-        assert!(peer("127.0.0.2", &[("host", "localhost")]).is_local);
-        assert!(!peer("127.0.0.1", &[]).is_local, "it is a trusted proxy");
-        assert!(!peer("203.0.113.5", &[]).is_local);
+        assert!(peer("::1", &[]).is_on_this_machine);
+        assert!(peer("127.0.0.2", &[("host", "localhost")]).is_on_this_machine);
+        assert!(!peer("127.0.0.1", &[]).is_on_this_machine, "it is a trusted proxy");
+        assert!(!peer("203.0.113.5", &[]).is_on_this_machine);
         let own = ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-ssl", "x-forwarded-anything"];
         for name in FORWARDING.into_iter().chain(own) {
-            assert!(!peer("::1", &[(name, "127.0.0.1")]).is_local, "{name}");
+            assert!(!peer("::1", &[(name, "127.0.0.1")]).is_on_this_machine, "{name}");
         }
     }
 

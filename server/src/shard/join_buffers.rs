@@ -97,6 +97,18 @@ impl JoinBuffers {
         }
     }
 
+    /// Whether a join of a membership waits for a recovery.
+    pub(super) fn is_buffering(&self, membership: Membership) -> bool {
+        self.0.iter().any(|buffer| buffer.membership == membership && !buffer.pending_joins.is_empty())
+    }
+
+    /// A membership has another encoding.
+    pub(super) fn changed(&mut self, from: Membership, to: Membership) {
+        for buffer in self.0.iter_mut().filter(|buffer| buffer.membership == from) {
+            buffer.membership = to;
+        }
+    }
+
     /// Drops the memberships for which `keep` is false.
     pub(super) fn retain(&mut self, keep: impl Fn(Membership) -> bool) {
         self.0.retain(|buffer| keep(buffer.membership));

@@ -270,11 +270,14 @@ impl Shard {
     /// stays as it is.
     pub(super) fn deflate_memberships(&mut self, slot: u32) {
         let Some(deflate) = self.settings.deflate.clone() else { return };
-        if !self.session_mut(slot).is_some_and(|session| session.deflates() && session.join_buffers.is_empty()) {
+        if !self.session_mut(slot).is_some_and(|session| session.deflates()) {
             return;
         }
         let memberships: Vec<Membership> = self.hub.memberships_of(slot).collect();
         for membership in memberships {
+            if self.session_mut(slot).is_none_or(|session| session.join_buffers.is_buffering(membership)) {
+                continue;
+            }
             let encoding = self.encodings.get(membership.encoding);
             // Refreshes that wait are for a member with its encoding.
             let Some(encoding) = encoding.filter(|one| one.plain().is_none() && !one.merges_refreshes()) else {
@@ -283,8 +286,10 @@ impl Shard {
             let id = self.encodings.acquire(&deflate.encoding(encoding));
             if self.hub.change_encoding(slot, membership, id) {
                 self.encodings.release(membership.encoding);
+                let changed = Membership { encoding: id, ..membership };
                 if let Some(session) = self.session_mut(slot) {
-                    session.expiries.changed(membership, Membership { encoding: id, ..membership });
+                    session.expiries.changed(membership, changed);
+                    session.join_buffers.changed(membership, changed);
                 }
             } else {
                 self.encodings.release(id);

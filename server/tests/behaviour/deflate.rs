@@ -145,9 +145,10 @@ async fn several_publications_at_once_are_compressed_one_by_one() {
     let mut member = Client::open(&server, "/ws/n").await;
     member.join("a").await;
     assert_eq!(member.call(json!({"join": "b"})).await["joined"], "b");
-    let line = |room: &str, message: Value| json!({"room": room, "event": "e", "message": message}).to_string();
-    let lines = [line("a", long(1)), line("b", json!(2)), line("a", long(3)), line("b", long(4))].join("\n");
-    server.publish("/n", lines).await;
+    let one = |room: &str, message: Value| json!({"room": room, "event": "e", "message": message});
+    let all = json!([one("a", long(1)), one("b", json!(2)), one("a", long(3)), one("b", long(4))]);
+    let response = server.publish("/n", all.to_string()).await;
+    assert_eq!(response.json()["accepted"], 4, "{}", response.text());
     for (number, message) in [long(1), json!(2), long(3), long(4)].into_iter().enumerate() {
         let (is_deflated, text) = member.next().await;
         let publication: Value = serde_json::from_str(&text).unwrap();

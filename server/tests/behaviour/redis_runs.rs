@@ -147,8 +147,10 @@ fn offset(reply: &str) -> u64 {
 
 #[tokio::test]
 async fn a_replica_that_takes_over_and_a_restarted_primary_do_not_have_the_script() {
-    let folder = tempfile::tempdir().unwrap();
-    let (mut primary, replica) = (RedisServer::start_durable_in(folder.path()).await, RedisServer::start().await);
+    // A replica writes the data of its primary into its folder.
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut primary = RedisServer::start_durable_in(folder.path()).await;
+    let replica = RedisServer::start_in(other.path()).await;
     if !has_scripts_of_runs(&primary) {
         return;
     }
