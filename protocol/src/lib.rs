@@ -1,7 +1,7 @@
 //! The protocol between the gem, the server and the browser client. `README.md` of this crate specifies it.
 //!
 //! Reading order: [`room`] and [`key`] define who may join; [`publication`] is what publishers send, [`targets`] where it
-//! goes, [`topic`] how that is named, [`page`] which page they exclude; [`history`] is where it is stored, [`mailbox`] where
+//! goes, [`topic`] how that is named, [`trace`] how it is followed, [`page`] which page they exclude; [`history`] is where it is stored, [`mailbox`] where
 //! messages for users are, [`presence`] who is in a room, [`pages`] to which channels a visitor's page is subscribed,
 //! [`hooks`] what the application is notified of, [`calls`] what it is asked; [`text`] makes text from outside printable;
 //! [`websocket`] carries bytes, [`engine_io`] carries packets over it or over polling, and [`engine_io_3`] those of older
@@ -37,5 +37,6 @@ pub mod socket_io;
 pub mod targets;
 pub mod text;
 pub mod topic;
+pub mod trace;
 pub mod turted;
 pub mod websocket;

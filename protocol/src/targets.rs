@@ -13,6 +13,7 @@ use crate::publication::{
 };
 use crate::room;
 use crate::topic::{self, Topic};
+use crate::trace::{self, TraceContext};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -43,6 +44,8 @@ pub struct Several<'a> {
     topics: Vec<Cow<'a, str>>,
     /// The members that all copies have, each with a comma before it.
     rest: String,
+    /// The trace that all copies belong to.
+    trace: Option<TraceContext>,
 }
 
 /// Parses one publication or an array of them, and checks all. An empty array is valid and has none.
@@ -93,8 +96,11 @@ fn parse_text(text: &str) -> Result<Published<'_>, InvalidPublication> {
         topics.add(Some(topic::ALL.into()))?;
     }
     let Topics { list: topics, .. } = topics;
-    let Rest(rest) = serde_json::from_str(text).map_err(|error| not_json(&error))?;
-    let several = Several { text, members, topics, rest };
+    // It is the first member of each copy too.
+    let (trace, without_trace) = trace::separate(text).unzip();
+    let Rest(rest) =
+        serde_json::from_str(without_trace.as_deref().unwrap_or(text)).map_err(|error| not_json(&error))?;
+    let several = Several { text, members, topics, rest, trace: trace.flatten() };
     // What a copy has in common with the others is checked with any of them.
     members.publication(Cow::Borrowed(""), text)?;
     match several.topics.len().saturating_mul(several.max_copy_bytes()) {
@@ -208,7 +214,8 @@ impl<'a> Several<'a> {
             None if self.topics.len() > 1 => text += &format!(",\"publication_id\":\"{id:016x}\""),
             None => {}
         }
-        text + &self.rest + "}"
+        text = text + &self.rest + "}";
+        self.trace.and_then(|trace| trace::add(&text, trace)).unwrap_or(text)
     }
 
     /// The copy with this text from [`Several::text`].
@@ -236,7 +243,7 @@ impl<'a> Several<'a> {
         // A control character has six bytes in JSON; `publication_id` and punctuation have fewer than 64.
         let topic = self.topics.iter().map(|topic| topic.len()).max().unwrap_or_default();
         let id = self.members.id.map_or(0, |id| id.get().len());
-        6 * topic + id + 64 + self.rest.len()
+        6 * topic + id + 64 + trace::MEMBER_BYTES + self.rest.len()
     }
 }
 
@@ -311,6 +318,14 @@ mod tests {
         // T-17
         let one = several(r#"{"users":[42,"42"],"rooms":[7,"7"],"room":"7","user":"42","event":"e"}"#);
         assert_eq!(one.len(), 2, "{one:?}");
+    }
+
+    #[test]
+    fn every_copy_has_the_trace_of_its_publication_as_its_first_member() {
+        let trace = r#"{"traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01","#;
+        let copies = several(&format!(r#"{trace}"rooms":["a","b"],"event":"e"}}"#));
+        let rest = r#","publication_id":"00000000000000ab","event":"e"}"#;
+        assert_eq!(copies, ["a", "b"].map(|room| format!(r#"{trace}"room":"{room}"{rest}"#)));
     }
 
     #[test]

@@ -61,6 +61,7 @@ pub mod send_buffer;
 pub mod server;
 pub mod shard;
 pub mod sources;
+pub mod spans;
 pub mod stated_identity;
 pub mod store;
 pub mod tls_client;

@@ -7,6 +7,7 @@
 use crate::address_limits::AddressLimit;
 use crate::close_reason::CloseReason;
 use crate::histogram::{self, Histogram, ShardTimes};
+use crate::spans::Spans;
 use crate::token::TokenError;
 use nodevent_protocol::publication::InvalidPublication;
 use std::fmt::Write as _;
@@ -137,6 +138,8 @@ pub struct Metrics {
     pub hooks_waiting: AtomicI64,
     /// Dead letters in these journals.
     pub hooks_dead_letters: AtomicI64,
+    /// Spans of sampled publications.
+    pub spans: Spans,
     /// The times that the shards have measured.
     shards: Mutex<Vec<Arc<ShardTimes>>>,
 }
@@ -318,6 +321,18 @@ pub static SERIES: &[Series] = &[
                with members.",
         alert: "Its 99th percentile exceeds 0.25 s: rooms are too large for one server, or it has too little processor time.",
         read: Read::Times(|times| &times.delivery),
+    },
+    Series {
+        name: "spans_exported_total",
+        help: "Spans of sampled publications that the receiver of `traces` has accepted.",
+        alert: "It stays at 0 although `traces` is configured and the application samples.",
+        read: Read::Counter(|metrics| &metrics.spans.exported),
+    },
+    Series {
+        name: "spans_dropped_total",
+        help: "Spans that were dropped because their queue was full or the receiver did not accept them.",
+        alert: "It grows at all: see the log, sample less, or raise `traces: queue`.",
+        read: Read::Counter(|metrics| &metrics.spans.dropped),
     },
     Series {
         name: "recovery_seconds",

@@ -8,8 +8,11 @@ use nodevent_protocol::history::Position;
 use nodevent_protocol::page::PageHash;
 use nodevent_protocol::publication::{Marks, PublicationId, PublicationRef, except_users, marks_of};
 use nodevent_protocol::topic::Topic;
+use nodevent_protocol::trace::{self, TraceContext};
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 /// One event on its way.
 #[derive(Debug)]
@@ -24,7 +27,18 @@ pub struct Publication {
     pub marks: Marks,
     /// The users whose connections do not receive it, sorted.
     except_users: Box<[Box<str>]>,
+    /// Its trace, if it is sampled and new: what is read from a history has none.
+    pub trace: Option<Box<Trace>>,
     frames: Frames,
+}
+
+/// The trace of a publication.
+#[derive(Debug, Clone, Copy)]
+pub struct Trace {
+    /// The trace and the span below which the spans of this publication belong.
+    pub context: TraceContext,
+    /// When the engine had the publication.
+    pub began: Instant,
 }
 
 /// The text of a stored publication, read and not yet placed. To find out who does not receive it takes as long as it is
@@ -116,7 +130,7 @@ impl Frames {
 impl StoredText {
     /// `text` contains the position already.
     pub fn new(text: impl Into<Box<str>>) -> Self {
-        let text = text.into();
+        let (text, _) = separate(text.into());
         let marks = marks_of(&text);
         let except_users = excluded(&text, marks);
         Self { text, marks, except_users }
@@ -131,7 +145,7 @@ impl StoredText {
     pub fn placed(self, topic: &str, position: Option<Position>) -> Arc<Publication> {
         let Self { text, marks, except_users } = self;
         let (topic, frames) = (topic.into(), Frames::default());
-        Arc::new(Publication { topic, text, position, marks, except_users, frames })
+        Arc::new(Publication { topic, text, position, marks, except_users, trace: None, frames })
     }
 }
 
@@ -149,9 +163,9 @@ impl Publication {
         text: impl Into<Box<str>>,
         position: Option<Position>,
     ) -> Arc<Self> {
-        let (topic, text) = ((*publication.topic).into(), text.into());
+        let (topic, (text, trace)) = ((*publication.topic).into(), separate(text.into()));
         let (marks, except_users) = (publication.marks, excluded(&text, publication.marks));
-        Arc::new(Self { topic, text, position, marks, except_users, frames: Frames::default() })
+        Arc::new(Self { topic, text, position, marks, except_users, trace, frames: Frames::default() })
     }
 
     /// Whether the connections of a page receive it.
@@ -168,6 +182,21 @@ impl Publication {
     pub fn frame(&self, encoding: &Arc<dyn Encoding>) -> Frame {
         self.frames.get(encoding, || encoding.publication(&self.text, self.position))
     }
+}
+
+/// Separates the trace from a text, so that no client receives it.
+fn separate(text: Box<str>) -> (Box<str>, Option<Box<Trace>>) {
+    match trace::separate(&text) {
+        None => (text, None),
+        Some((context, text)) => {
+            (text.into(), context.map(|context| Box::new(Trace { context, began: Instant::now() })))
+        }
+    }
+}
+
+/// The text of a publication without its trace, as it is in [`Publication::text`].
+pub fn without_trace(text: &str) -> Cow<'_, str> {
+    trace::separate(text).map_or(Cow::Borrowed(text), |(_, text)| Cow::Owned(text))
 }
 
 /// The users who do not receive a publication, sorted.
@@ -200,6 +229,14 @@ impl Notice {
     pub fn position(&self) -> Option<Position> {
         match self {
             Self::Publication(publication) => publication.position,
+            Self::Gap(_) => None,
+        }
+    }
+
+    /// Its trace, if it is sampled.
+    pub fn trace(&self) -> Option<&Trace> {
+        match self {
+            Self::Publication(publication) => publication.trace.as_deref(),
             Self::Gap(_) => None,
         }
     }

@@ -10,7 +10,8 @@ pub use reload::Reloader;
 
 use crate::address_limits::{self, AddressLimits};
 use crate::application::{
-    ApplicationClient, Forwarder, HookSender, RequestAuthorizer, TurtedAuthorizer, UserUpdates, keep_key_set,
+    ApplicationClient, Forwarder, HookSender, RequestAuthorizer, SpanExporter, TurtedAuthorizer, UserUpdates,
+    keep_key_set,
 };
 use crate::authorize::{Authorizer, Authorizers, DialectJoins, DialectRooms, PublishAuthorizer, RoomsOfUsers};
 use crate::byte_budget::ByteBudget;
@@ -38,6 +39,7 @@ use crate::shard::{self, Shards};
 use crate::sources;
 use crate::store::{Loading, OpenStore, Store, StoreError};
 use crate::token::{RemoteKeys, TokenVerifier};
+use nodevent_protocol::trace::MEMBER_BYTES;
 use reload::Used;
 use std::collections::VecDeque;
 use std::future::Future;
@@ -54,8 +56,8 @@ const DRAIN_POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// Time that a shutdown may take after the drain timeout, for the last close frames.
 const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
 
-/// Maximum size that an engine adds to a publication for its position. Bytes.
-const POSITION_BYTES: usize = 64;
+/// Maximum size that the server adds to a publication for its position and its trace. Bytes.
+const ADDED_BYTES: usize = 64 + MEMBER_BYTES;
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +81,9 @@ pub enum StartError {
     /// The certificates for requests to the application cannot be used.
     #[error("invalid settings for requests to the application of namespace {0}: {1}")]
     Application(String, String),
+    /// The certificates for the receiver of spans cannot be used.
+    #[error("invalid settings for traces: {0}")]
+    Traces(String),
 }
 
 /// A server that listens.
@@ -184,6 +189,7 @@ impl Server {
             started.push(start_engine(one, fanout, &limits, restored)?);
         }
         start_hooks(&config, &namespaces, &started, &metrics)?;
+        start_spans(&config, &namespaces, &metrics)?;
         engines.set(started);
         sources::start(&config, &engines, &metrics, |id| {
             Fanout::new(shards.clone(), Arc::clone(&namespaces), id, Arc::clone(&metrics))
@@ -505,6 +511,18 @@ fn start_hooks(
     Ok(())
 }
 
+/// Starts to export spans, if that is configured.
+fn start_spans(config: &Config, namespaces: &Arc<Namespaces>, metrics: &Arc<Metrics>) -> Result<(), StartError> {
+    let Some(traces) = &config.traces else { return Ok(()) };
+    let client = ApplicationClient::new(&traces.application, Arc::clone(metrics)).map_err(StartError::Traces)?;
+    let Some(queue) = metrics.spans.start(traces.queue) else { return Ok(()) };
+    tracing::info!(receiver = client.target(), "spans of sampled publications are exported");
+    let (authorization, namespaces) = (traces.authorization.clone(), Arc::clone(namespaces));
+    let exporter = SpanExporter { client, authorization, namespaces, metrics: Arc::clone(metrics), queue };
+    tokio::spawn(exporter.run());
+    Ok(())
+}
+
 /// Who may join the rooms of a namespace. With identities and without a secret, only identities and tokens open rooms.
 fn authorizers(
     config: &NamespaceConfig,
@@ -664,7 +682,7 @@ fn start_engine(
     limits: &Limits,
     restored: Option<(Restored, &Store)>,
 ) -> Result<Engine, StartError> {
-    let max_publication_bytes = limits.max_publish_size + POSITION_BYTES;
+    let max_publication_bytes = limits.max_publish_size + ADDED_BYTES;
     let mailboxes = mailbox_settings(config, limits);
     let pages = config.pages.as_ref().map(|pages| pages.settings);
     let engine = match &config.redis {

@@ -166,6 +166,7 @@ pub(super) fn one(
     let (name, file_key) = match key {
         "secret" => (map.name(key), "secret_file"),
         "key" => (map.name(key), "key_file"),
+        "authorization" => (map.name(key), "authorization_file"),
         "password" => (map.name(key), "password_file"),
         "ident_password" => (map.name(key), "ident_password_file"),
         "secret_key_base" => (map.name(key), "secret_key_base_file"),

@@ -241,6 +241,14 @@ pub static TOP: Section = Section {
             "storage/nodevent",
         ),
         key(
+            "traces",
+            Map("see [`traces`](#traces), or `off`"),
+            Value("off"),
+            "Where the server sends spans of sampled publications. See [server.md](server.md#traces).",
+            "You follow publications from the application to the write.",
+            "",
+        ),
+        key(
             "publish_origins",
             Texts,
             Words("none: no page may publish"),
@@ -1805,6 +1813,49 @@ pub static STORE: Section = Section {
     ],
 };
 
+/// Keys of `traces`.
+pub static TRACES: Section = Section {
+    title: "`traces`",
+    about: "The receiver of spans, by OTLP over HTTP with JSON. [server.md](server.md#traces) explains them.",
+    frame: Frame { above: "traces:", indent: 2 },
+    keys: &[
+        key(
+            "url",
+            Text,
+            Words("required"),
+            "URL of the receiver, `https` or `http`. Nothing is added to it: the path is usually `/v1/traces`.",
+            "It is required.",
+            "http://localhost:4318/v1/traces",
+        ),
+        key(
+            "authorization",
+            Secret,
+            Words("none"),
+            "Value of the header `Authorization`.",
+            "The receiver requires it.",
+            "${TRACES_AUTHORIZATION:-Bearer open-sesame}",
+        ),
+        key("authorization_file", File, Words("none"), "File that contains this value.", "Secrets are files.", ""),
+        key(
+            "queue",
+            Number(1, 1_000_000),
+            Value("4096"),
+            "Spans that wait for the receiver. Beyond it, spans are dropped and counted. A publication has one for its \
+             publish, one in the engine, and two for each thread with members.",
+            "Spans are dropped, and the receiver accepts more.",
+            "16384",
+        ),
+        key(
+            "ca",
+            File,
+            Words("the certificates of the system"),
+            "File with the certificates in PEM that are trusted.",
+            "The receiver has a certificate of your own authority.",
+            "",
+        ),
+    ],
+};
+
 /// Keys of an entry of `listen`.
 pub static LISTEN: Section = Section {
     title: "`listen`",
@@ -2493,7 +2544,7 @@ pub static SENTINEL: Section = Section {
 };
 
 /// All sections, in the order of the reference.
-pub static SECTIONS: [&Section; 33] = [
+pub static SECTIONS: [&Section; 34] = [
     &TOP,
     &SSL,
     &LISTEN,
@@ -2502,6 +2553,7 @@ pub static SECTIONS: [&Section; 33] = [
     &PING,
     &LOG,
     &STORE,
+    &TRACES,
     &NAMESPACE,
     &SECRET_ENTRY,
     &AUTH,

@@ -41,6 +41,7 @@ pub mod secret;
 mod store;
 mod syntax;
 mod token;
+pub mod traces;
 mod tree;
 pub mod turted;
 mod values;
@@ -124,6 +125,8 @@ pub struct Config {
     pub namespaces: Vec<Namespace>,
     /// Where namespaces without Redis keep what they have. `None`: in memory only.
     pub store: Option<crate::store::Settings>,
+    /// Where the spans of sampled publications are sent. `None`: nowhere.
+    pub traces: Option<traces::Traces>,
     /// Whether the engine of the only namespace is still to be chosen: Redis on localhost if it responds.
     pub autodetect_engine: bool,
     /// The environment, and what it selects in the file.
@@ -307,6 +310,7 @@ fn defaults(publish_locally: bool) -> Config {
         shards: None,
         namespaces: vec![Namespace::named(namespace::DEFAULT)],
         store: None,
+        traces: None,
         autodetect_engine: true,
         selected: Selected { environment: String::new(), variable: None, section: None },
         written: Written::default(),
@@ -349,6 +353,7 @@ fn read_tree(root: &Node, publishes_locally: bool, folder: &Path, report: &mut R
         publish_socket: read_socket(&mut top, "publish_socket", folder, report),
         handover_socket: read_socket(&mut top, "handover_socket", folder, report),
         store: store::read(&mut top, folder, report),
+        traces: traces::read(&mut top, folder, report),
         publish_origins: read_origins(&mut top, "publish_origins", report),
         origins: read_origins(&mut top, "origins", report),
         admin: listen::admin(&mut top, folder, report),

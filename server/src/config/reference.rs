@@ -206,6 +206,7 @@ mod tests {
                 "/a:\n  open: true\n  calls:\n    url: http://localhost/\n    secret: a-secret-of-more-than-sixteen\n"
             }
             "`store`" => "/a:\n  open: true\nstore:\n  folder: /storage\n",
+            "`traces`" => "/a:\n  open: true\ntraces:\n  url: http://localhost/v1/traces\n",
             "`notifications`" => "/:\n  dialect: notifications\n  notifications:\n    channels: notif\n",
             _ => return None,
         })

@@ -11,15 +11,17 @@ use crate::metrics::Metrics;
 use crate::namespace::Namespaces;
 use crate::pages::{PageNotice, PageReply};
 use crate::presence::PresenceReply;
-use crate::publication::{Notice, Publication};
+use crate::publication::{Notice, Publication, Trace};
 use crate::revocation::{ListFull, Revocation, RevocationList};
 use crate::shard::Reservation;
 use crate::shard::{Shards, ToShard};
+use crate::spans::{Span, Step};
 use nodevent_protocol::history::Position;
 use nodevent_protocol::key::Secret;
 use nodevent_protocol::targets::Published;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
 /// The fan-out of one namespace.
 #[derive(Debug, Clone)]
@@ -45,8 +47,13 @@ impl FanoutReservation<'_> {
         if let Some(recorder) = self.fanout.recorder() {
             recorder.delivered(&publication);
         }
-        self.reservation.deliver(self.fanout.namespace, Notice::Publication(publication));
-        self.fanout.metrics.publications.fetch_add(1, Relaxed);
+        let Fanout { metrics, namespace, .. } = self.fanout;
+        if let Some(Trace { context, began }) = publication.trace.as_deref().copied() {
+            let (namespace, ended) = (*namespace, Instant::now());
+            metrics.spans.add(Span { context, step: Step::Engine, namespace, shard: None, began, ended });
+        }
+        self.reservation.deliver(*namespace, Notice::Publication(publication));
+        metrics.publications.fetch_add(1, Relaxed);
     }
 
     /// Sends what happened in a mailbox to every shard.

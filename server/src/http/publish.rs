@@ -8,6 +8,7 @@ use crate::authorize::{PublishVerdict, Publisher};
 use crate::byte_budget::BudgetedBytes;
 use crate::capability::{Begun, Publish, Publisher as Origin, Unavailable};
 use crate::namespace::Namespace;
+use crate::spans::{Span, Step};
 use crate::{host, origin};
 use axum::extract::Request;
 use axum::http::request::Parts;
@@ -15,9 +16,11 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use nodevent_protocol::targets::{self, Published};
 use nodevent_protocol::topic::Topic;
+use nodevent_protocol::trace::{self, TraceContext};
 use serde_json::json;
 use std::net::IpAddr;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
 /// Error and hint if every publisher needs a key.
 const NO_KEY: (&str, &str) = (
@@ -61,6 +64,7 @@ pub(super) async fn serve(http: &Http, namespace: &Namespace, request: Request) 
 }
 
 async fn publish(http: &Http, namespace: &Namespace, request: Request) -> Result<Response, Box<Response>> {
+    let began = Instant::now();
     let publisher = authorize(http, namespace, &request)?;
     let audit = Audit::new(http, namespace, &publisher, &request);
     let idempotency_key = idempotency_key(request.headers()).map_err(|()| {
@@ -71,13 +75,43 @@ async fn publish(http: &Http, namespace: &Namespace, request: Request) -> Result
         )
     })?;
     let client = PeerAddr::of(request.extensions());
+    let of_request = trace_of(request.headers()).filter(|_| http.metrics.spans.are_on());
     let body = read_body(http, request, http.settings().max_publish_size).await?;
-    let publications = parse(http, namespace, &body, client)?;
+    let parsed = parse(http, namespace, &body, client)?;
+    let texts = of_request.map(|trace| with_trace(&parsed, trace)).unwrap_or_default();
+    let traced: Vec<_> = texts.iter().filter_map(|text| targets::parse(text.as_bytes()).ok()).collect();
+    // A text with a trace is a publication as it was without.
+    let publications = if traced.len() == parsed.len() { traced } else { parsed };
     check_targets(&publisher, &publications).inspect_err(|_| audit.log(&publications, Outcome::Rejected))?;
     let published =
         publish_all(http, namespace, &publications, idempotency_key.as_deref(), &publisher, client).await;
     audit.log(&publications, if published.is_ok() { Outcome::Published } else { Outcome::Failed });
+    record_spans(http, namespace, &publications, began);
     published
+}
+
+/// The trace of a request, if it is sampled: the header `traceparent`, which HTTP clients send that are instrumented.
+fn trace_of(headers: &HeaderMap) -> Option<TraceContext> {
+    headers.get("traceparent")?.to_str().ok()?.parse().ok()
+}
+
+/// The texts of publications with the trace of their request. One that has a trace of its own keeps it.
+fn with_trace(publications: &[Published<'_>], trace: TraceContext) -> Vec<String> {
+    let texts = publications.iter().map(Published::text);
+    texts.map(|text| trace::add(text, trace).unwrap_or_else(|| text.to_owned())).collect()
+}
+
+/// Records that publications were accepted.
+fn record_spans(http: &Http, namespace: &Namespace, publications: &[Published<'_>], began: Instant) {
+    if !http.metrics.spans.are_on() {
+        return;
+    }
+    for publication in publications {
+        if let Some((Some(context), _)) = trace::separate(publication.text()) {
+            let (step, ended) = (Step::Publish, Instant::now());
+            http.metrics.spans.add(Span { context, step, namespace: namespace.id, shard: None, began, ended });
+        }
+    }
 }
 
 /// Decides about a publisher. Counts, logs and audits a rejection.

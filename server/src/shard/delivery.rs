@@ -210,6 +210,11 @@ impl Shard {
         let now = Instant::now();
         if index == 0 {
             batch.record_times(now, &self.times);
+            if self.metrics.spans.are_on() {
+                let of_room = || self.hub.name(room).map(|(namespace, _)| namespace);
+                let namespace = all.or_else(of_room).unwrap_or_default();
+                batch.record_spans(now, &self.metrics.spans, namespace, self.number);
+            }
         }
         if index == 0
             && all.is_none()

@@ -13,7 +13,8 @@ use super::concatenator::Concatenator;
 use crate::encoding::{Encoding, Frame};
 use crate::histogram::ShardTimes;
 use crate::hub::{Membership, RoomId};
-use crate::publication::Notice;
+use crate::publication::{Notice, Trace};
+use crate::spans::{Span, Spans, Step};
 use hashbrown::HashMap;
 use nodevent_protocol::history::Position;
 use nodevent_protocol::page::PageHash;
@@ -265,6 +266,18 @@ impl Batch {
         for item in self.items.iter().filter(|item| matches!(item.notice, Notice::Publication(_))) {
             times.publish_to_write.record(self.started.saturating_duration_since(item.arrived));
             times.delivery.record(now.saturating_duration_since(item.arrived));
+        }
+    }
+
+    /// Records the spans of its sampled publications, at the end of its pass.
+    pub(super) fn record_spans(&self, now: Instant, spans: &Spans, namespace: u16, shard: u8) {
+        for item in &self.items {
+            let Some(Trace { context, .. }) = item.notice.trace().copied() else { continue };
+            for (step, began, ended) in
+                [(Step::FanOut, item.arrived, self.started), (Step::Write, self.started, now)]
+            {
+                spans.add(Span { context, step, namespace, shard: Some(shard), began, ended });
+            }
         }
     }
 

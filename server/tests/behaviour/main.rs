@@ -53,5 +53,6 @@ mod shutdown;
 mod targets;
 mod tls;
 mod tokens;
+mod traces;
 mod upgrade;
 mod web_service_files;

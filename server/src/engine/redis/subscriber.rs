@@ -15,7 +15,7 @@ use super::{Command, Shared};
 use crate::engine::unpositioned;
 use crate::history::{Recovery, RecoveryRequest, Since};
 use crate::pages::PageNotice;
-use crate::publication::Publication;
+use crate::publication::{Publication, without_trace};
 use fred::interfaces::{ClientLike, PubsubInterface};
 use futures_util::future::{Either, select};
 use nodevent_protocol::history::{Position, Retention};
@@ -232,7 +232,7 @@ impl NamespaceSubscriber {
         // A room without members here needs no state. A later member reads its position.
         let Some(state) = self.rooms.get_mut(room) else { return };
         let delivered = || Publication::parsed(&publication, publication.text, Some(position));
-        match state.on_publication(position, hash_of(publication.text)) {
+        match state.on_publication(position, hash_of(&without_trace(publication.text))) {
             Disposition::Deliver => fanout.broadcast(delivered()).await,
             Disposition::Ignore => {}
             Disposition::Backfill => self.request_read(room),
