@@ -7,12 +7,20 @@
 mod support;
 
 mod addresses;
+mod applications;
+mod cable;
 mod floods;
 mod framing;
+mod histories;
+mod hooks;
 mod http_connections;
 mod keep_alive;
+mod lifetimes;
 mod log;
+mod mailboxes;
 mod origins;
+mod pages;
+mod presence;
 mod requests;
 mod rooms;
 mod server_sent;
@@ -20,4 +28,6 @@ mod server_with_bystander;
 mod shares;
 mod sizes;
 mod slow_readers;
+mod table;
+mod traces;
 mod waits;
