@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require "English"
 require "erb"
 require "fileutils"
 require "tmpdir"
@@ -21,6 +22,13 @@ module DebianPackage
     "DEBIAN/postrm" => [0o755, "packaging/debian/postrm"]
   }.freeze
 
+  # What the command writes about itself for shells, in the folders where these look.
+  COMPLETIONS = {
+    "bash" => "usr/share/bash-completion/completions/nodevent",
+    "zsh" => "usr/share/zsh/vendor-completions/_nodevent",
+    "fish" => "usr/share/fish/vendor_completions.d/nodevent.fish"
+  }.freeze
+
   module_function
 
   def architecture
@@ -36,6 +44,7 @@ module DebianPackage
   def build(binary, into = file, compression: "xz")
     Dir.mktmpdir do |stage|
       FILES.merge("usr/bin/nodevent" => [0o755, binary]).each { |path, entry| install(stage, path, *entry) }
+      install_generated(stage, binary)
       File.write(File.join(stage, "DEBIAN/conffiles"), "/etc/nodevent.yml\n")
       File.write(File.join(stage, "DEBIAN/control"), control(binary))
       File.chmod(0o755, stage)
@@ -50,6 +59,41 @@ module DebianPackage
     FileUtils.mkdir_p(File.dirname(target), mode: 0o755)
     FileUtils.cp(File.expand_path(source, ROOT), target)
     File.chmod(mode, target)
+  end
+
+  # Installs the completions and the manual pages that the binary prints.
+  def install_generated(stage, binary)
+    COMPLETIONS.each { |shell, path| write(stage, path, printed(binary, "completions", shell)) }
+    commands(binary).each do |name|
+      page = printed(binary, "man", *name)
+      write(stage, "usr/share/man/man1/#{['nodevent', *name].join('-')}.1.gz", compressed(page))
+    end
+  end
+
+  # The commands with a manual page: `nil` is the page about all of them.
+  def commands(binary)
+    list = printed(binary, "--help")[/^Commands:\n(.*?)\n\n/m, 1] or raise "#{binary} lists no commands"
+    [nil] + (list.scan(/^  ([a-z-]+)/).flatten - ["help"])
+  end
+
+  def printed(*command)
+    text = IO.popen(command, &:read)
+    $CHILD_STATUS.success? && !text.empty? ? text : raise("#{command.join(' ')} prints nothing")
+  end
+
+  # Without a time, so that the same page is the same file.
+  def compressed(text)
+    IO.popen(%w[gzip -9n], "r+b") do |gzip|
+      writer = Thread.new { gzip.write(text) && gzip.close_write }
+      gzip.read.tap { writer.join }
+    end
+  end
+
+  def write(stage, path, content)
+    target = File.join(stage, path)
+    FileUtils.mkdir_p(File.dirname(target), mode: 0o755)
+    File.binwrite(target, content)
+    File.chmod(0o644, target)
   end
 
   def control(binary)

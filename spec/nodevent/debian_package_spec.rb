@@ -26,6 +26,31 @@ RSpec.describe "N-12 The Debian package" do
     %w[postinst prerm postrm].each { |script| expect(system("sh", "-n", File.join(@control, script))).to be(true) }
   end
 
+  it "completes commands in bash, zsh and fish, and has a manual page for each command" do
+    completion = File.join(@root, "usr/share/bash-completion/completions/nodevent")
+    script = 'source "$1"; COMP_WORDS=(nodevent relo); COMP_CWORD=1; _nodevent nodevent relo nodevent; echo "${COMPREPLY[*]}"'
+    expect(IO.popen(["bash", "-c", script, "bash", completion], &:read)).to eq("reload\n")
+    expect(File.read(File.join(@root, "usr/share/zsh/vendor-completions/_nodevent"))).to start_with("#compdef nodevent")
+    expect(File.read(File.join(@root, "usr/share/fish/vendor_completions.d/nodevent.fish"))).to include("reload")
+    pages = Dir[File.join(@root, "usr/share/man/man1/*.1.gz")].to_h { |file| [File.basename(file, ".1.gz"), file] }
+    commands = IO.popen([command, "--help"], &:read)[/^Commands:\n(.*?)\n\n/m, 1].scan(/^  (\S+)/).flatten - ["help"]
+    expect(pages.keys).to match_array(["nodevent"] + commands.map { |name| "nodevent-#{name}" })
+    pages.each do |name, file|
+      page = Zlib::GzipReader.open(file, &:read).delete("\\")
+      expect(page).to match(/^\.TH #{name} /i), name
+    end
+  end
+
+  it "has a unit whose exposure is the one in the guide" do
+    rated = IO.popen(["systemd-analyze", "security", "--offline=true", File.join(ROOT, "packaging/nodevent.service")],
+                     &:read)[/Overall exposure level for .*: ([\d.]+)/, 1]
+    version, written = File.read(File.join(ROOT, "docs/server.md"))
+                           .match(/of systemd (\d+) rates the unit ([\d.]+) /).captures
+    expect(rated.to_f).to be <= 2.5
+    # Other versions rate other settings.
+    expect(rated).to eq(written) if IO.popen(%w[systemd-analyze --version], &:read).start_with?("systemd #{version} ")
+  end
+
   it "has a unit without mistakes, which starts a killed server again" do
     expect(unit).to match(/^Restart=always$/)
     # The unit finds its command in the folders of the system, where this package is not installed.
