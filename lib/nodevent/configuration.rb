@@ -32,9 +32,9 @@ module NoDevent
     PUBLIC_URL = "http://localhost:8080"
     # The default namespace.
     NAMESPACE = "/nodevent"
-    # The limits of the native publisher: publications, bytes of JSON, seconds to wait with `wait: true`, and seconds
-    # that the flush at exit may take.
-    Limits = Struct.new(:queue, :queue_bytes, :timeout, :shutdown_timeout, keyword_init: true)
+    # The limits of the native publisher: publications, bytes of JSON, seconds to wait with `wait: true`, seconds that
+    # the flush at exit may take, and the share of publications that get a trace.
+    Limits = Struct.new(:queue, :queue_bytes, :timeout, :shutdown_timeout, :trace_sample_rate, keyword_init: true)
     # The default of the server's `limits: max_publish_size`.
     #
     # # Units

@@ -130,8 +130,11 @@ RSpec.describe NoDevent::Configuration do
   end
 
   it "reads durations and counts of the publisher" do
-    config = given(publisher: { queue: "5", queue_bytes: 1_000, timeout: "250ms", shutdown_timeout: "1m" })
-    expect(config.publisher.to_h).to eq(queue: 5, queue_bytes: 1_000, timeout: 0.25, shutdown_timeout: 60.0)
+    config = given(publisher: { queue: "5", queue_bytes: 1_000, timeout: "250ms", shutdown_timeout: "1m",
+                                trace_sample_rate: 0.25 })
+    expect(config.publisher.to_h).to eq(queue: 5, queue_bytes: 1_000, timeout: 0.25, shutdown_timeout: 60.0,
+                                        trace_sample_rate: 0.25)
+    expect(given({}).publisher.trace_sample_rate).to eq(0.0)
   end
 
   it "reads JSON" do
@@ -147,7 +150,9 @@ RSpec.describe NoDevent::Configuration do
       "publisher:\n  queue: 0\n" => "nodevent.yml:2: publisher.queue is not a valid number; write a positive whole number",
       "publisher: {timeout: soon}\n" => "nodevent.yml:1: publisher.timeout is not a valid duration; write it like 5s or 250ms",
       "publisher: {qeue: 1}\n" => "nodevent.yml:1: publisher.qeue is unknown; known keys are queue, queue_bytes, " \
-                                  "timeout, shutdown_timeout",
+                                  "timeout, shutdown_timeout, trace_sample_rate",
+      "publisher: {trace_sample_rate: 2}\n" => "nodevent.yml:1: publisher.trace_sample_rate is not a share; write a " \
+                                               "number from 0 to 1, like 0.01",
       "- a\n" => "nodevent.yml:1: is a list, not a mapping of keys to values",
       "a: <%= 1 %>\n" => "nodevent.yml:1: ERB is not supported, because the server cannot evaluate it; " \
                          "write \"${NAME}\" or " \

@@ -17,6 +17,7 @@ mod queue;
 mod signal;
 mod target;
 mod text;
+mod trace;
 mod wakeup;
 mod without_gvl;
 mod worker;

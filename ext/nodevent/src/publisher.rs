@@ -3,10 +3,11 @@
 //! Publishing copies the text into the queue and returns. Only the methods documented to wait do so, without holding
 //! Ruby's lock. An object created before a `fork` gets its own queue in the child.
 
-use crate::engine::{Engine, Notifier, NotifyError, PositionReader};
+use crate::engine::{Engine, Notifier, NotifyError, PositionReader, random};
 use crate::process::{self, Process};
 use crate::queue::{Confirmation, FlushMode, PublicationRef, PublishResult, Queue, Receipt, Rejected};
 use crate::target::Target;
+use crate::trace::Sampler;
 use crate::{guard, message, without_gvl, worker};
 use bytes::Bytes;
 use magnus::rb_sys::AsRawValue;
@@ -21,6 +22,7 @@ use std::time::{Duration, Instant};
 #[magnus::wrap(class = "NoDevent::Native::Publisher", free_immediately, size)]
 pub(crate) struct Publisher {
     target: Target,
+    sampler: Sampler,
     address: Arc<str>,
     /// The state of this process, or of an ancestor, or null. Only used while holding Ruby's lock.
     state: AtomicPtr<ProcessState>,
@@ -46,7 +48,8 @@ impl Publisher {
     pub(crate) fn new(ruby: &Ruby, target: String) -> Result<Self, Error> {
         let target: Target = serde_json::from_str(&target).map_err(|error| argument(ruby, &error.to_string()))?;
         let address = Arc::clone(Engine::new(&target).map_err(|error| argument(ruby, &error))?.address());
-        Ok(Self { target, address, state: AtomicPtr::new(ptr::null_mut()) })
+        let sampler = Sampler::new(target.trace_sample_rate, target.max_publication);
+        Ok(Self { target, sampler, address, state: AtomicPtr::new(ptr::null_mut()) })
     }
 
     /// `publish(channel, json, idempotency_key)`: returns `true`, `false` if the queue is full, or `nil` if it is
@@ -246,7 +249,8 @@ impl Publisher {
         self.address.to_string()
     }
 
-    fn push(&self, state: &ProcessState, publication: PublicationRef) -> Result<(), Rejected> {
+    fn push(&self, state: &ProcessState, mut publication: PublicationRef) -> Result<(), Rejected> {
+        publication.body = self.sampler.sample(publication.body, random);
         let pushed = state.queue.push(publication);
         if pushed == Err(Rejected::Full) {
             state.process.events.dropped(&self.address);

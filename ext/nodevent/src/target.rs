@@ -18,6 +18,10 @@ pub(crate) struct Target {
     pub(crate) queue_publications: usize,
     /// The maximum of bytes that queued publications may take.
     pub(crate) queue_bytes: usize,
+    /// The share of publications that get a trace, from 0 to 1.
+    pub(crate) trace_sample_rate: f64,
+    /// The largest publication that the server accepts. Bytes.
+    pub(crate) max_publication: usize,
 }
 
 /// The engine to publish to.

@@ -11,7 +11,10 @@ module NoDevent
         # @raise [ConfigurationError]
         def of(config)
           limits = config.publisher
-          { engine: engine(config), queue_publications: limits.queue, queue_bytes: limits.queue_bytes }
+          # The SDK of OpenTelemetry decides itself what is sampled.
+          rate = Trace.open_telemetry? ? 0.0 : limits.trace_sample_rate
+          { engine: engine(config), queue_publications: limits.queue, queue_bytes: limits.queue_bytes,
+            trace_sample_rate: rate, max_publication: Encoder.limit(config) }
         end
 
         private

@@ -14,12 +14,13 @@ module NoDevent
       DURATION = /\A(#{NUMBER}(?:\.\d*)?) *(ms|s|m|h|d)?\z/
       UNITS = { "ms" => 0.001, "s" => 1, "m" => 60, "h" => 3600, "d" => 86_400, nil => 1 }.freeze
       SIZE = /\A(#{NUMBER}) *(b|kb?|mb?|gb?)?\z/i
+      SHARE = /\A(?:0(?:\.\d+)?|1(?:\.0+)?)\z/
       SIZE_UNITS = { "k" => 1024, "m" => 1024**2, "g" => 1024**3 }.freeze
       MAX_SIZE = (2**64) - 1
       YES = %w[true yes on].freeze
       NO = %w[false no off].freeze
 
-      private_constant :NUMBER, :DURATION, :UNITS, :SIZE, :SIZE_UNITS, :MAX_SIZE
+      private_constant :NUMBER, :DURATION, :UNITS, :SIZE, :SHARE, :SIZE_UNITS, :MAX_SIZE
 
       # @return [String]
       attr_reader :namespace
@@ -131,6 +132,14 @@ module NoDevent
         number, unit = text.match(DURATION)&.captures
         seconds = number && (number.to_f * UNITS[unit])
         seconds && seconds < 2**64 ? seconds : invalid!(node, key, "is not a valid duration; write it like 5s or 250ms")
+      end
+
+      # @return [Float, nil] a number from 0 to 1
+      def share(key, node, default)
+        text = text(key, node) or return default
+        return text.to_f if text.match?(SHARE)
+
+        invalid!(node, key, "is not a share; write a number from 0 to 1, like 0.01")
       end
 
       # @return [Integer, nil] bytes

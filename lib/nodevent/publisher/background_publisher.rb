@@ -21,6 +21,7 @@ module NoDevent
       # @raise [ConfigurationError] if the address is invalid
       def initialize(config)
         @timeout = config.publisher.timeout
+        @max_size = Encoder.limit(config)
         @hint = self.class.hint(http: config.redis.nil?)
         @native = Native::Publisher.new(JSON.generate(Configuration::NativeTarget.of(config)))
         Reporter.at_exit(config.publisher.shutdown_timeout)
@@ -39,6 +40,7 @@ module NoDevent
       def publish(channel, json, wait: false, timeout: nil, idempotency_key: nil)
         Reporter.start
         key = check_key(idempotency_key)
+        json = Trace.add(json, @max_size)
         return publish_and_wait(channel, json, key, Float(timeout || @timeout)) if wait
 
         queued = @native.publish(channel, json, key)
@@ -55,6 +57,8 @@ module NoDevent
       # @return [true, false, nil, 0] as the queue responds: `nil` if it is closed. `0`: the publication must be written
       #   in Ruby, or raises an error there
       def publish_message(room, event, json, route, check)
+        return 0 if Trace.parent
+
         Reporter.start
         queued = @native.publish_message(route.channel, room, event, json, route.max_room, route.max_size, check)
         Reporter.published

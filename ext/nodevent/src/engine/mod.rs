@@ -117,7 +117,7 @@ impl BatchOutcome {
 
 /// A random number that no other process has. It comes directly from the operating system, because the state of a
 /// generator in the process would be the same in all its forks.
-fn random() -> u64 {
+pub(crate) fn random() -> u64 {
     getrandom::u64().unwrap_or_else(|_| {
         // A system without a random source still has process ids and a clock.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
