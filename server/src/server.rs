@@ -39,7 +39,6 @@ use crate::shard::{self, Shards};
 use crate::sources;
 use crate::store::{Loading, OpenStore, Store, StoreError};
 use crate::token::{RemoteKeys, TokenVerifier};
-use nodevent_protocol::trace::MEMBER_BYTES;
 use reload::Used;
 use std::collections::VecDeque;
 use std::future::Future;
@@ -56,8 +55,8 @@ const DRAIN_POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// Time that a shutdown may take after the drain timeout, for the last close frames.
 const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
 
-/// Maximum size that the server adds to a publication for its position and its trace. Bytes.
-const ADDED_BYTES: usize = 64 + MEMBER_BYTES;
+/// Maximum size that an engine adds to a publication for its position. Bytes.
+const POSITION_BYTES: usize = 64;
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -682,7 +681,7 @@ fn start_engine(
     limits: &Limits,
     restored: Option<(Restored, &Store)>,
 ) -> Result<Engine, StartError> {
-    let max_publication_bytes = limits.max_publish_size + ADDED_BYTES;
+    let max_publication_bytes = limits.max_publish_size + POSITION_BYTES;
     let mailboxes = mailbox_settings(config, limits);
     let pages = config.pages.as_ref().map(|pages| pages.settings);
     let engine = match &config.redis {

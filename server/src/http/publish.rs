@@ -76,9 +76,10 @@ async fn publish(http: &Http, namespace: &Namespace, request: Request) -> Result
     })?;
     let client = PeerAddr::of(request.extensions());
     let of_request = trace_of(request.headers()).filter(|_| http.metrics.spans.are_on());
-    let body = read_body(http, request, http.settings().max_publish_size).await?;
+    let max_bytes = http.settings().max_publish_size;
+    let body = read_body(http, request, max_bytes).await?;
     let parsed = parse(http, namespace, &body, client)?;
-    let texts = of_request.map(|trace| with_trace(&parsed, trace)).unwrap_or_default();
+    let texts = of_request.map(|trace| with_trace(&parsed, trace, max_bytes)).unwrap_or_default();
     let traced: Vec<_> = texts.iter().filter_map(|text| targets::parse(text.as_bytes()).ok()).collect();
     // A text with a trace is a publication as it was without.
     let publications = if traced.len() == parsed.len() { traced } else { parsed };
@@ -95,10 +96,12 @@ fn trace_of(headers: &HeaderMap) -> Option<TraceContext> {
     headers.get("traceparent")?.to_str().ok()?.parse().ok()
 }
 
-/// The texts of publications with the trace of their request. One that has a trace of its own keeps it.
-fn with_trace(publications: &[Published<'_>], trace: TraceContext) -> Vec<String> {
+/// The texts of publications with the trace of their request. One that has a trace of its own keeps it, and one that would be
+/// larger than `max_bytes` has none.
+fn with_trace(publications: &[Published<'_>], trace: TraceContext, max_bytes: usize) -> Vec<String> {
     let texts = publications.iter().map(Published::text);
-    texts.map(|text| trace::add(text, trace).unwrap_or_else(|| text.to_owned())).collect()
+    let traced = |text: &str| trace::add(text, trace).filter(|traced| traced.len() <= max_bytes);
+    texts.map(|text| traced(text).unwrap_or_else(|| text.to_owned())).collect()
 }
 
 /// Records that publications were accepted.
