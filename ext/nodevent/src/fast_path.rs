@@ -64,6 +64,7 @@ struct Names {
     to_json: ID,
     encode: ID,
     active_support: ID,
+    open_telemetry: ID,
     /// The value of this key is set in the main Ractor only.
     main_ractor: rb_sys::rb_ractor_local_key_t,
     instrumentation: Opaque<RModule>,
@@ -154,6 +155,7 @@ impl Names {
             to_json: id(c"to_json"),
             encode: id(c"encode"),
             active_support: id(c"ActiveSupport"),
+            open_telemetry: id(c"OpenTelemetry"),
             main_ractor,
             // Constants keep these modules.
             instrumentation: nodevent.const_get::<_, RModule>("Instrumentation")?.into(),
@@ -227,11 +229,16 @@ pub(crate) fn emit(
 }
 
 impl FastPath {
-    /// Whether Active Support is loaded or not, as before, and the event `emit.nodevent` has no subscriber.
+    /// Whether Active Support is loaded or not, as before, OpenTelemetry, which may have a current span, is not, and the
+    /// event `emit.nodevent` has no subscriber.
     fn is_undisturbed(&self, ruby: &Ruby, names: &Names) -> Result<bool, Error> {
+        // SAFETY: `rb_cObject` is set before any extension is loaded. The function loads nothing.
+        let is_defined = |name| unsafe { rb_sys::rb_const_defined_at(rb_sys::rb_cObject, name) } != 0;
+        if is_defined(names.open_telemetry) {
+            return Ok(false);
+        }
         if self.active_support.is_none() {
-            // SAFETY: `rb_cObject` is set before any extension is loaded. The function loads nothing.
-            return Ok(unsafe { rb_sys::rb_const_defined_at(rb_sys::rb_cObject, names.active_support) } == 0);
+            return Ok(!is_defined(names.active_support));
         }
         let event = ruby.get_inner(names.event);
         Ok(!ruby.get_inner(names.instrumentation).funcall::<_, _, Value>(*SUBSCRIBED, (event,))?.to_bool())
