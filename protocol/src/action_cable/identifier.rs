@@ -55,6 +55,14 @@ pub fn parse(text: &str) -> Option<Requested<'_>> {
     }
 }
 
+/// Whether the page shows the messages of a subscription as HTML: it is one of `turbo_stream_from`, with any channel.
+#[must_use]
+pub fn is_html(text: &str) -> bool {
+    let members = raw_members(text).unwrap_or_default();
+    let channel = members.get("channel").and_then(|raw| string(raw.get()));
+    channel.is_some_and(|channel| channel == TURBO || channel != PUBSUB && members.contains_key(SIGNED_NAME))
+}
+
 /// The name that the application has signed for a channel in Ruby, and the position of its stream when the page was rendered:
 /// what `turbo_stream_from …, channel: …` sends. `None`: the identifier has none.
 #[must_use]
@@ -108,6 +116,21 @@ mod tests {
         let long = format!(r#","nodevent_page":"{}""#, "x".repeat(65));
         for bad in [r#","nodevent_page":"""#, r#","nodevent_page":"a b""#, r#","nodevent_page":7"#, &long] {
             assert_eq!(requested(bad), (None, None), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_page_shows_messages_as_html_if_it_has_subscribed_by_a_tag_of_turbo() {
+        for (text, expected) in [
+            (r#"{"channel":"Turbo::StreamsChannel","signed_stream_name":"t"}"#, true),
+            (r#"{"signed_stream_name":"t","channel":"Turbo\u003a:StreamsChannel"}"#, true),
+            (r#"{"channel":"MyStreams","signed_stream_name":"t"}"#, true),
+            (r#"{"channel":"MyStreams","room":1}"#, false),
+            (r#"{"channel":"$pubsub","signed_stream_name":"t"}"#, false),
+            (r#"{"signed_stream_name":"t"}"#, false),
+            ("", false),
+        ] {
+            assert_eq!(is_html(text), expected, "{text}");
         }
     }
 

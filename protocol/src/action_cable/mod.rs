@@ -2,7 +2,8 @@
 //!
 //! [`command`] reads what clients send, [`frame`] writes what they receive, [`identifier`] reads which stream a
 //! subscription is for, and [`signed_name`] verifies the names of streams that an application has signed. [`refresh`] reads a
-//! message that may be merged with others, and [`stored`] names what engines keep of connections.
+//! message that may be merged with others, [`stored`] names what engines keep of connections, and [`whisper`] is what clients send to
+//! each other.
 //! `protocol/README.md` section 17 has what this server adds, and `vectors/action_cable.json` an example of each.
 //!
 //! # Source
@@ -15,6 +16,7 @@ pub mod marker;
 pub mod refresh;
 pub mod signed_name;
 pub mod stored;
+pub mod whisper;
 
 /// The subprotocol of all stock clients.
 pub const SUBPROTOCOL: &str = "actioncable-v1-json";

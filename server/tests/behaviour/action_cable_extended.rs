@@ -365,6 +365,33 @@ async fn whispers_reach_the_other_subscribers_and_no_history() {
     }
 }
 
+/// Turbo shows what it receives as HTML: a whisper could run scripts in the page of another subscriber.
+#[tokio::test]
+async fn whispers_reach_no_page_that_shows_them_as_html() {
+    let (_redis, engines) = engines("", ", whispers: true").await;
+    for servers in engines {
+        let (here, there) = (&servers[0], &servers[servers.len() - 1]);
+        let own = json!({"channel": "$pubsub", "signed_stream_name": signed("chat")}).to_string();
+        let mut attacker = Cable::connect(here, EXTENDED).await;
+        attacker.subscribe(&own).await;
+        let mut chat = Cable::connect(there, ANYCABLE).await;
+        chat.subscribe(&own).await;
+        let (page, mut victims) = (turbo("chat"), Vec::new());
+        for protocol in [ANYCABLE, EXTENDED] {
+            let mut victim = Cable::connect(there, protocol).await;
+            victim.subscribe(&page).await;
+            victims.push(victim);
+        }
+        let data = "<turbo-stream action=\"append\" target=\"x\"><template><script>alert(1)</script></template></turbo-stream>";
+        attacker.send(&with("whisper", &own, &json!({"data": data}))).await;
+        assert_eq!(chat.next().await, message(&own, json!(data)), "others may whisper to each other");
+        here.emit("/cable", "chat", "e", "published").await;
+        for mut victim in victims {
+            assert_eq!(victim.next().await["message"], "published", "the whisper came before");
+        }
+    }
+}
+
 #[tokio::test]
 async fn whispers_are_limited_and_off_unless_they_are_configured() {
     let identifier = turbo("chat");

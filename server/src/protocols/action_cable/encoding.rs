@@ -3,12 +3,13 @@
 //! Viewers of one page have the same identifier and share an encoding, and with it each frame. [`Encodings`] finds it.
 
 use crate::encoding::{Encoding, Frame};
-use nodevent_protocol::action_cable::frame;
 use nodevent_protocol::action_cable::refresh::Refresh;
+use nodevent_protocol::action_cable::{frame, identifier, whisper};
 use nodevent_protocol::history::Position;
 use nodevent_protocol::presence::{self, Event};
 use nodevent_protocol::publication::message_of;
 use nodevent_protocol::topic::Topic;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -33,6 +34,8 @@ pub(super) struct CableEncoding {
     identifier: Box<str>,
     stream: Box<str>,
     on_gap: OnGap,
+    /// Whether pages show its messages as HTML, so that a message of another client could run scripts there.
+    is_html: bool,
     /// Whether its clients receive merged refreshes. Those of clients that follow positions would be out of order.
     merges: bool,
     table: Weak<Encodings>,
@@ -78,6 +81,7 @@ impl Encodings {
             identifier: identifier.into(),
             stream: stream.into(),
             on_gap,
+            is_html: serde_json::from_str::<Cow<'_, str>>(identifier).is_ok_and(|text| identifier::is_html(&text)),
             merges: self.merges && is_turbo && !is_extended,
             table: table_of,
         });
@@ -147,6 +151,9 @@ impl Encoding for CableEncoding {
             Some(_) => return Frame::nothing(),
         }
         if self.merges && Refresh::of_publication(text).is_some() {
+            return Frame::nothing();
+        }
+        if self.is_html && position.is_none() && whisper::is_whisper(text) {
             return Frame::nothing();
         }
         let message = message_of(text).unwrap_or("null");
@@ -251,6 +258,24 @@ mod tests {
         assert_eq!(encode(true, true), (false, None, false));
         let other = encodings.get("\"j\"", "s", false, false);
         assert!(!other.merges_refreshes() && !payload(&other.publication(&text, None)).is_empty());
+    }
+
+    #[test]
+    fn what_another_client_has_written_is_never_shown_as_html() {
+        let encodings = Arc::new(Encodings::new(true, true));
+        let text = whisper::publication("s", "\"<turbo-stream>\"", "p");
+        let encode = |identifier: &str, is_turbo, is_extended| {
+            let identifier = serde_json::Value::from(identifier).to_string();
+            payload(&encodings.get(&identifier, "s", is_turbo, is_extended).publication(&text, None)).to_owned()
+        };
+        let tag = r#"{"channel":"Turbo::StreamsChannel","signed_stream_name":"t"}"#;
+        let own = r#"{"channel":"MyStreams","signed_stream_name":"t"}"#;
+        for (identifier, is_turbo) in [(tag, true), (own, false)] {
+            assert_eq!(encode(identifier, is_turbo, false), "");
+            assert_eq!(encode(identifier, is_turbo, true), "");
+        }
+        let pubsub = r#"{"channel":"$pubsub","signed_stream_name":"t"}"#;
+        assert!(encode(pubsub, false, false).contains("turbo-stream") && encode(pubsub, false, true).len() > 2);
     }
 
     #[test]

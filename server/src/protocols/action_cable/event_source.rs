@@ -19,6 +19,7 @@ use crate::protocol::{Core, Joined, Message, Millis, NEVER, Protocol, Subscribe,
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
+use nodevent_protocol::action_cable::whisper::is_whisper;
 use nodevent_protocol::history::Position;
 use nodevent_protocol::presence;
 use nodevent_protocol::publication::message_of;
@@ -98,7 +99,8 @@ fn event(html: &str, position: Option<Position>) -> Frame {
 
 impl Encoding for EventEncoding {
     fn publication(&self, text: &str, position: Option<Position>) -> Frame {
-        if presence::event_of(text).is_some() {
+        // The page shows what it receives as HTML, which the application alone may write.
+        if presence::event_of(text).is_some() || position.is_none() && is_whisper(text) {
             return Frame::nothing();
         }
         let message = message_of(text).unwrap_or("null");

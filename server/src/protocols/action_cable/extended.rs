@@ -8,16 +8,13 @@ use crate::presence::PresenceResult;
 use crate::protocol::{Core, Millis, NEVER};
 use crate::rate_limit::{RateLimit, TokenBucket};
 use nodevent_protocol::action_cable::command::{Entry, History, Identifier};
-use nodevent_protocol::action_cable::frame;
+use nodevent_protocol::action_cable::{frame, whisper};
 use nodevent_protocol::page::PageHash;
 use serde::Deserialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 /// Whispers of one connection: per second, and at once.
 const WHISPERS: RateLimit = RateLimit::with_burst(20, 40);
-/// The event of a whisper, for members with another protocol.
-const WHISPER: &str = "whisper";
 /// Requests of one connection for the members of streams that may wait.
 const MAX_LISTS: usize = 16;
 
@@ -138,9 +135,7 @@ impl ActionCable {
             return core.count_ignored_command();
         }
         let stream = subscription.encoding().stream();
-        let room = Value::from(stream);
-        let text = format!(r#"{{"room":{room},"event":"{WHISPER}","message":{data},"except":"{sender}"}}"#);
-        core.whisper(self.site.id, stream, text);
+        core.whisper(self.site.id, stream, whisper::publication(stream, data, sender));
     }
 
     /// A client wants to be present in its stream.
