@@ -46,9 +46,9 @@ module NoDevent
         @deadline = Handover.now + TIMEOUT
         @socket = Socket.new(:UNIX, :STREAM)
         # Without waiting: the queue of a server that is stopped is full at some time.
-        return if @socket.connect_nonblock(Addrinfo.unix(path), exception: false) != :wait_writable
+        raise Errno::EAGAIN if @socket.connect_nonblock(Addrinfo.unix(path), exception: false) == :wait_writable
 
-        raise Errno::EAGAIN
+        check_owner
       rescue SystemCallError, ArgumentError => e
         close
         raise Unavailable, "#{path}: #{e.message}"
@@ -76,6 +76,14 @@ module NoDevent
       end
 
       private
+
+      # A program of another user, in a folder where all users may create files, would receive the cookies of visitors.
+      def check_owner
+        user, = @socket.getpeereid
+        return if user == Process.euid
+
+        raise ArgumentError, "the program that listens there belongs to the user #{user}, not to the application's"
+      end
 
       def check(what, text, max)
         return if text.bytesize <= max

@@ -34,9 +34,11 @@ module NoDevent
     # # Units
     # Seconds.
     LOG_INTERVAL = 10
+    # The beginning of the paths of Socket.IO.
+    SOCKET_IO = "/socket.io/"
     RequestHead = Handover::RequestHead
 
-    private_constant :MAX_BODY, :RAW_UNAVAILABLE, :UNSUPPORTED, :LOG_INTERVAL, :RequestHead
+    private_constant :SOCKET_IO, :MAX_BODY, :RAW_UNAVAILABLE, :UNSUPPORTED, :LOG_INTERVAL, :RequestHead
 
     class << self
       # Where it is mounted. Found in the routes of Rails; elsewhere the application sets it, for the view helpers.
@@ -116,7 +118,7 @@ module NoDevent
       return Console.call(env, path) { exchange(env, path) } if @app.nil? && Console.serves?(path)
       return pass(env) unless paths.include?(path)
 
-      waits?(env, path) ? hand_over(env, path) : exchange(env, path)
+      waits?(env, path) || (large?(env, path) && hijack?(env)) ? hand_over(env, path) : exchange(env, path)
     rescue RequestHead::Malformed => e
       respond(400, e.message, "send a request as browsers do")
     rescue Handover::Unavailable
@@ -148,16 +150,22 @@ module NoDevent
       return false unless env["REQUEST_METHOD"] == "GET"
 
       RequestHead.upgrade?(env) || env["HTTP_ACCEPT"].to_s.include?("text/event-stream") || path.end_with?("/events") ||
-        (path.start_with?("/socket.io") && !opens?(env))
+        (path.start_with?(SOCKET_IO) && !opens?(env, path))
     end
 
-    # Whether the request begins a connection. The others name it.
-    def opens?(env)
-      !env["QUERY_STRING"].to_s.match?(/(?:\A|&)sid=/)
+    # Whether the response may be large, or wait for its turn, so that clients that read slowly would hold threads.
+    def large?(env, path)
+      env["REQUEST_METHOD"] == "GET" && path.match?(%r{\A/api/.*/(?:rooms|users)/})
     end
 
-    def details(env)
-      identities = opens?(env) ? Handover::Visitor.identities(env) : {}
+    # Whether the request begins a connection. The others of Socket.IO name it, by the last parameter of this name.
+    # Elsewhere the parameter means something else.
+    def opens?(env, path)
+      !path.start_with?(SOCKET_IO) || env["QUERY_STRING"].to_s[/\A(?:.*&)?sid=([^&]*)/, 1].to_s.empty?
+    end
+
+    def details(env, path)
+      identities = opens?(env, path) ? Handover::Visitor.identities(env) : {}
       { client: address(env), identities: identities }.compact
     end
 
@@ -181,7 +189,7 @@ module NoDevent
     def hand_over(env, path)
       return unsupported unless hijack?(env)
 
-      details = details(env)
+      details = details(env, path)
       head = RequestHead.of_connection(env, path)
       Handover.open do |link|
         read = "#{head.b}#{read_ahead(env)}"
@@ -252,7 +260,7 @@ module NoDevent
       return respond(413, "the request is too large", "send at most 16 MB") if length > MAX_BODY
 
       head = RequestHead.of_request(env, path, length)
-      details = details(env)
+      details = details(env, path)
       ours, theirs = UNIXSocket.pair
       Handover.open { |link| link.send_socket(theirs, details, head) }
       theirs.close

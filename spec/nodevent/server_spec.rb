@@ -63,6 +63,35 @@ RSpec.describe NoDevent::Server do
     end
   end
 
+  it "hands over what may be large, so that clients that do not read hold no thread" do
+    with_app(options: %w[--threads 1:1]) do |app|
+      8.times { app.emit("x" * 500_000) }
+      slow = Socket.new(:INET, :STREAM)
+      slow.setsockopt(:SOCKET, :RCVBUF, 4096)
+      slow.connect(Addrinfo.tcp("127.0.0.1", app.puma.port))
+      slow.write("GET /nodevent/api/nodevent/rooms/r/history HTTP/1.1\r\nHost: localhost\r\n\r\n")
+      expect(slow.readpartial(15)).to eq("HTTP/1.1 200 OK")
+      begun = now
+      expect(get(app, "/").body).to eq(app.puma.pid.to_s)
+      # Puma gives up after 10 s.
+      expect(now - begun).to be < 5
+    ensure
+      slow&.close
+    end
+  end
+
+  it "hands nothing over to a program of another user that listens at the path of the server" do
+    Dir.mktmpdir do |folder|
+      path = File.join(folder, "nodevent.sock")
+      UNIXServer.open(path) do |listener|
+        allow(Process).to receive(:euid).and_return(Process.euid + 1)
+        expect { NoDevent::Handover::Link.new(path) }
+          .to raise_error(NoDevent::Handover::Unavailable, /belongs to the user #{Process.uid}, not to/)
+        expect(listener.accept.read).to eq("")
+      end
+    end
+  end
+
   it "passes other requests on, with their bodies and responses, and keeps the connection to the browser" do
     with_app do |app|
       Net::HTTP.start("127.0.0.1", app.puma.port) do |http|
@@ -84,6 +113,12 @@ RSpec.describe NoDevent::Server do
 
   it "says who the visitor is, and the connection joins the rooms of the identity" do
     with_app(settings: { "secret" => "a-secret-of-more-than-sixteen" }) do |app|
+      # Without a value the parameter names no connection, so this begins one.
+      app.websocket("&user=7&sid=").then do |other|
+        joined = other.next_text until joined&.include?('"room":"team"')
+        expect(joined).to include('"joined"')
+        other.close
+      end
       socket = app.websocket("&user=7")
       joined = socket.next_text until joined&.include?('"room":"team"')
       expect(joined).to include('"joined"').and(satisfy { |text| !text.include?("error") })
@@ -226,7 +261,7 @@ RSpec.describe NoDevent::Server do
     it "passes no header on whose name is ambiguous, and none of the connection" do
       head = NoDevent::Handover::RequestHead.of_request(
         env("HTTP_X_FORWARDED,FOR" => "1", "HTTP_CONNECTION" => "x", "HTTP_TRANSFER_ENCODING" => "chunked",
-            "HTTP_X_OWN" => "ä", "HTTP_VERSION" => "HTTP/1.1"), "/api/nodevent", 0
+            "HTTP_X_OWN" => "ä", "HTTP_VERSION" => "HTTP/1.1", "HTTP_CONTENT_LENGTH" => "7"), "/api/nodevent", 0
       )
       expect(head).to eq("GET /api/nodevent HTTP/1.0\r\nhost: x\r\nx-own: ä\r\n\r\n")
     end

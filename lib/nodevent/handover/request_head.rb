@@ -13,7 +13,7 @@ module NoDevent
       TARGET = %r{\A/[\x21-\x7e]*\z}
       # They belong to the connection to Puma, which has handled them; or they are no headers.
       OWN = %w[HTTP_VERSION HTTP_CONNECTION HTTP_KEEP_ALIVE HTTP_TRANSFER_ENCODING HTTP_TE HTTP_TRAILER HTTP_EXPECT
-               HTTP_UPGRADE HTTP_HTTP2_SETTINGS].freeze
+               HTTP_UPGRADE HTTP_HTTP2_SETTINGS HTTP_CONTENT_LENGTH HTTP_CONTENT_TYPE].freeze
 
       private_constant :NAME, :TARGET, :OWN
 
