@@ -400,6 +400,15 @@ impl Publisher {
         }
     }
 
+    /// An idempotency key, as engines know it. Those of a publisher with limits are its own, so that it cannot take the key of
+    /// another one's publication.
+    pub fn idempotency_key(&self, key: &str) -> String {
+        match self {
+            Self::Key(own) if own.limit.is_some() => format!("{}:{}:{key}", own.id.len(), own.id),
+            Self::Key(_) | Self::Keyless => key.to_owned(),
+        }
+    }
+
     /// What engines need to know of it.
     pub fn of_engine(&self) -> capability::Publisher<'_> {
         match self {

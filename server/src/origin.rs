@@ -197,18 +197,31 @@ impl Origins {
     }
 
     fn includes(&self, origin: &HeaderValue, host: Option<&str>) -> bool {
-        self.lists(origin) || page(origin).is_some_and(|page| is_web(page.scheme) && same_host(host, page.host))
+        self.lists(origin) || is_own_host(origin, host)
     }
 
     /// Whether an origin is one of these, as a browser sends it. The server's own host does not count.
     pub fn lists(&self, origin: &HeaderValue) -> bool {
+        self.any || self.null && origin.as_bytes() == b"null" || self.names(origin)
+    }
+
+    /// Whether an origin is one of these, and not because every page is.
+    fn names(&self, origin: &HeaderValue) -> bool {
         match origin.as_bytes() {
-            _ if self.any => true,
-            b"null" => self.null,
+            b"null" => false,
             b"file://" => self.files,
             _ if self.list.is_empty() => false,
             _ => page(origin).is_some_and(|page| self.list.iter().any(|pattern| pattern.matches(&page))),
         }
+    }
+
+    /// Whether the page of a request may use what says who its visitor is without the page's help, such as a cookie. One that
+    /// may connect only because every page may is a page of anyone.
+    pub fn trust(&self, headers: &HeaderMap) -> bool {
+        let Some(origin) = headers.get(header::ORIGIN) else {
+            return headers.get(SEC_FETCH_SITE).is_none_or(|site| site != "cross-site");
+        };
+        self.names(origin) || is_own_host(origin, headers.get(header::HOST).and_then(|host| host.to_str().ok()))
     }
 }
 
@@ -270,6 +283,11 @@ impl Pattern {
             && self.scheme.as_deref().map_or(is_web(page.scheme), |own| page.scheme.eq_ignore_ascii_case(own))
             && (self.scheme.is_none() && self.port.is_none() || self.port == page.port)
     }
+}
+
+/// Whether an origin is that of a page of the web at the host of the request, on any port.
+fn is_own_host(origin: &HeaderValue, host: Option<&str>) -> bool {
+    page(origin).is_some_and(|page| is_web(page.scheme) && same_host(host, page.host))
 }
 
 /// Whether the page has the host of the request. The names of this machine are one host, so that a page at
@@ -386,6 +404,23 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_page_that_connects_as_every_page_may_is_not_trusted_with_its_visitor() {
+        let (every, own) = (origins(&["*", "null", "https://partner.example"]), "app.example:3000");
+        for origin in ["https://evil.example", "null", "file://", "https://partner.example.evil.tld", "a, b"] {
+            let headers = headers(Some(origin), own);
+            assert!(every.admit(&headers) && !every.trust(&headers), "{origin}");
+        }
+        for origin in ["https://app.example", "https://partner.example"] {
+            assert!(every.trust(&headers(Some(origin), own)), "{origin}");
+        }
+        assert!(every.trust(&headers(None, own)), "not a page at all");
+        let mut caused = headers(None, own);
+        caused.insert(SEC_FETCH_SITE, HeaderValue::from_static("cross-site"));
+        assert!(every.admit(&caused) && !every.trust(&caused));
+        assert!(origins(&["file://"]).trust(&headers(Some("file://"), own)));
     }
 
     #[test]

@@ -34,9 +34,11 @@ impl Hosts {
 
     /// Whether a request may name this host, which has no port.
     pub fn allows(&self, host: &str) -> bool {
-        if self.any {
-            return true;
-        }
+        self.any || self.names(host)
+    }
+
+    /// Whether a host is an address, a name of this machine, or listed.
+    pub fn names(&self, host: &str) -> bool {
         let host = host.strip_suffix('.').unwrap_or(host);
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         let is_address =

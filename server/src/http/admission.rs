@@ -31,6 +31,10 @@ const RESERVED_SHARE: u64 = 4;
 const HEALTH_CHECKS: usize = 8;
 /// Sockets that may be closing to make room. They still have their descriptors, so this is less than what is reserved.
 const MAX_CLOSING: usize = 4;
+/// Sockets of the admin listener, and of the publish socket, that may be open.
+const MAX_PROGRAMS: usize = 512;
+/// If the limit of descriptors is low, each of the two has one in this many.
+const PROGRAMS_SHARE: u64 = 8;
 /// Below this number, idle sockets are not closed, because they probably belong to publishers and proxies.
 const MIN_SOCKETS: usize = 16;
 /// Sockets that are examined to find one to close.
@@ -40,6 +44,8 @@ const MAX_EXAMINED: usize = 64;
 #[derive(Debug)]
 pub(super) struct Admission {
     max: usize,
+    /// The limit that is reached with `max` sockets.
+    limit: Limit,
     /// The lowest descriptor that is reserved. `None`: there is no limit of open files.
     reserved_from: Option<u64>,
     sockets: Arc<Mutex<Sockets>>,
@@ -83,6 +89,8 @@ pub(super) struct Admitted {
 pub(super) enum Limit {
     /// `limits: max_http_connections`.
     HttpConnections,
+    /// [`MAX_PROGRAMS`].
+    Programs,
     /// The open files of the process.
     OpenFiles,
     /// The share of an address of either.
@@ -130,10 +138,23 @@ impl Admission {
     /// # Units
     /// `open_files` is the limit of descriptors of this process.
     pub(super) fn new(max: usize, open_files: Option<u64>) -> Self {
-        let reserved_from = open_files.map(unreserved);
+        Self::with_limit(max, Limit::HttpConnections, open_files.map(unreserved))
+    }
+
+    /// For the sockets of a listener for programs: the admin listener, or the publish socket. Without a limit of its own it
+    /// would be a way to take the descriptors of clients. They may use the descriptors that are reserved.
+    ///
+    /// # Units
+    /// `open_files` is the limit of descriptors of this process.
+    pub(super) fn of_programs(open_files: Option<u64>) -> Self {
+        let share = open_files.map_or(usize::MAX, |limit| (limit / PROGRAMS_SHARE) as usize);
+        Self::with_limit(MAX_PROGRAMS.min(share).max(HEALTH_CHECKS), Limit::Programs, None)
+    }
+
+    fn with_limit(max: usize, limit: Limit, reserved_from: Option<u64>) -> Self {
         let checks = || Arc::new(Semaphore::new(HEALTH_CHECKS));
         let sockets = Arc::new(Mutex::new(Sockets::new(max)));
-        Self { max, reserved_from, sockets, health_checks: checks(), health_checks_beyond_shares: checks() }
+        Self { max, limit, reserved_from, sockets, health_checks: checks(), health_checks_beyond_shares: checks() }
     }
 
     /// Decides about a socket of this peer. `phase` is the phase of its connection. `is_proxy`: the peer is a trusted proxy.
@@ -152,7 +173,7 @@ impl Admission {
         let mut sockets = lock(&self.sockets);
         let limit = match (is_reserved, sockets.open >= self.max) {
             (true, _) => Some(Limit::OpenFiles),
-            (false, true) => Some(Limit::HttpConnections),
+            (false, true) => Some(self.limit),
             (false, false) if is_proxy || self.leaves_room(&sockets, descriptor, address) => None,
             (false, false) => Some(Limit::Share),
         };
@@ -165,7 +186,7 @@ impl Admission {
         drop(sockets);
         let checks = match limit {
             Limit::Share => &self.health_checks_beyond_shares,
-            Limit::HttpConnections | Limit::OpenFiles => &self.health_checks,
+            Limit::HttpConnections | Limit::Programs | Limit::OpenFiles => &self.health_checks,
         };
         let permit = Arc::clone(checks).try_acquire_owned().map_err(|_| limit)?;
         Ok(Admitted { limit: Some(limit), _counted: None, _health_check: Some(permit) })
@@ -283,13 +304,6 @@ impl SocketsOfAddress {
     }
 }
 
-// === impl Admitted ===
-
-impl Admitted {
-    /// A socket to which no limit applies.
-    pub(super) const UNLIMITED: Self = Self { limit: None, _counted: None, _health_check: None };
-}
-
 // === impl Limit ===
 
 impl Limit {
@@ -297,6 +311,7 @@ impl Limit {
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::HttpConnections => "`limits: max_http_connections` is reached",
+            Self::Programs => "very many sockets of programs are open",
             Self::OpenFiles => "too many files are open; raise LimitNOFILE or `ulimit -n`",
             Self::Share => {
                 "its address has its share of `limits: max_http_connections` or of the open files; if it is a proxy, set \

@@ -88,8 +88,11 @@ pub(super) async fn serve(stream: impl IntoSocket, service: HttpService, source:
         let (service, granted, phase) = (service.clone(), granted.clone(), serving.clone());
         phase.on_request();
         let headers = request.headers();
-        // What follows such a request cannot be checked; see `head_scanner`.
-        let is_last = headers.contains_key(header::TRANSFER_ENCODING) || headers.contains_key(header::UPGRADE);
+        // What follows such a request cannot be checked; see `head_scanner`. The visitor of a connection that was handed over
+        // is that of one request: a proxy may send those of others on it.
+        let is_last = headers.contains_key(header::TRANSFER_ENCODING)
+            || headers.contains_key(header::UPGRADE)
+            || matches!(source, Source::HandedOver(_));
         Box::pin(async move {
             let mut response = service.serve(request.map(Body::new), source).await;
             if let Some(grant) = response.extensions_mut().remove::<UpgradeGrant>() {

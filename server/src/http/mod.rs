@@ -76,7 +76,7 @@ use crate::capability::Engines;
 use crate::clock::now_ms;
 use crate::config::hosts::Hosts;
 use crate::config::proxies::TrustedProxies;
-use crate::connect_info::{ConnectInfo, ConnectInfoPool};
+use crate::connect_info::{ConnectInfo, ConnectInfoPool, VisitorIdentities};
 use crate::identity_provider::Listed;
 use crate::metrics::Metrics;
 use crate::namespace::{Namespace, Namespaces};
@@ -159,6 +159,8 @@ pub struct Http {
     endpoints: Vec<Arc<dyn Endpoint>>,
     assets: Assets,
     admission: Admission,
+    admission_of_admin: Admission,
+    admission_of_publishers: Admission,
     connect_infos: ConnectInfoPool,
     /// Where a request may contain a token.
     token_sources: Vec<TokenSource>,
@@ -196,6 +198,8 @@ impl Http {
         let (history_responses, bodies) = (HistoryResponses::default(), body::budget());
         Self {
             admission,
+            admission_of_admin: Admission::of_programs(settings.open_files),
+            admission_of_publishers: Admission::of_programs(settings.open_files),
             current_settings: ArcSwap::from_pointee(settings),
             shards,
             namespaces,
@@ -300,7 +304,23 @@ impl Http {
         info.with_token(request_token::find(&self.token_sources, request))
             .with_query(request_token::listed_query(&self.listed, request))
             .with_visitors(self.visitors(request))
-            .with_identities(request.extensions.get())
+            .with_identities(self.identities(request))
+    }
+
+    /// Who the visitor is, as the application knows by the cookies of the request. Another site's page sends them too.
+    fn identities<'a>(&self, request: &'a Parts) -> Option<&'a VisitorIdentities> {
+        let identities =
+            request.extensions.get::<VisitorIdentities>().filter(|identities| !identities.is_empty())?;
+        let is_trusted = self.settings().origins.trust(&request.headers);
+        if !is_trusted {
+            let client = PeerAddr::of(&request.extensions);
+            tracing::info!(
+                %client,
+                "what the application says about a visitor is not used, because the page may connect only as every page \
+                 may; if it is yours, list its origin under `origins`"
+            );
+        }
+        is_trusted.then_some(identities)
     }
 
     /// The visitor who sends a request, as the namespaces recognize them.

@@ -55,7 +55,7 @@ async fn notify(http: &Http, namespace: &Namespace, request: Request) -> Result<
             "add the user, or `\"*\"`, to `users` of the key in `publish_keys`, or send another key",
         )));
     }
-    notification.key = notification.key.or(header);
+    notification.key = notification.key.or(header).map(|key| publisher.idempotency_key(&key));
     let text = message_text(&notification.event, notification.message, now_ms());
     let max = mailboxes.settings().max_message;
     if text.len() > max {

@@ -20,7 +20,6 @@ use nodevent_protocol::topic::Topic;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -216,7 +215,7 @@ async fn push(http: &Http, namespace: &Namespace, request: Request) -> Result<Re
             http.metrics.count_invalid_publish(&invalid);
             error(StatusCode::BAD_REQUEST, &invalid.to_string(), PUSH)
         })?;
-        let key = key.as_ref().map(|key| Cow::from(format!("{key}:{channel}")));
+        let key = key.as_ref().map(|key| publisher.idempotency_key(&format!("{key}:{channel}")));
         let published = engine.publish.publish(&parsed, key.as_deref(), publisher.of_engine()).await;
         let outcome = if published.is_ok() { Outcome::Published } else { Outcome::Failed };
         audit.log(&[Published::One(parsed.clone())], outcome);

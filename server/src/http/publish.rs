@@ -291,7 +291,7 @@ pub(super) async fn publish_all(
     let Some(engine) = http.engines.get(namespace.id) else { return Err(Box::new(reply::busy())) };
     let (mut begun, mut failed) = (Vec::with_capacity(publications.len()), None);
     for (index, publication) in publications.iter().enumerate() {
-        let key = idempotency_key.map(|key| format!("{key}:{index}"));
+        let key = idempotency_key.map(|key| publisher.idempotency_key(&format!("{key}:{index}")));
         match begin_copies(&*engine.publish, publication, key.as_deref(), publisher.of_engine()).await {
             Ok(one) => begun.push(one),
             Err(error) => {

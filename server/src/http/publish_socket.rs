@@ -7,7 +7,10 @@ use super::listener::ListenError;
 use super::peer::Source;
 use super::unix_socket::UnixSocket;
 use super::{HttpService, connection};
+use std::net::Ipv4Addr;
+use std::os::fd::AsRawFd as _;
 use std::path::Path;
+use std::sync::atomic::Ordering::Relaxed;
 use tokio::sync::watch;
 
 /// Owner and group may connect.
@@ -39,9 +42,17 @@ impl BoundSocket {
                 accepted = self.0.accept() => accepted,
                 _ = stop.wait_for(|stop| *stop) => return,
             };
-            let service = service.clone();
+            let (service, phase) = (service.clone(), service.new_phase());
+            let Ok(admitted) = service.admit(stream.as_raw_fd(), Ipv4Addr::LOCALHOST.into(), &phase) else {
+                service.http().metrics.rejected_connections.fetch_add(1, Relaxed);
+                continue;
+            };
+            let (service, phase) = match admitted.limit {
+                Some(_) => (service.health_checks_only(), service.new_phase()),
+                None => (service, phase),
+            };
             tokio::spawn(async move {
-                let phase = service.new_phase();
+                let _admitted = admitted;
                 connection::serve(stream, service, Source::PublishSocket(user), phase).await;
             });
         }

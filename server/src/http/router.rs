@@ -126,7 +126,7 @@ impl HttpService {
         RequestPhase::new(head_timeout, keep_alive_timeout)
     }
 
-    /// Decides about an accepted socket. The limits of clients do not apply to the admin listener.
+    /// Decides about an accepted socket. The limits of clients do not apply to the listeners of programs, which have their own.
     ///
     /// # Errors
     /// The limit that was reached.
@@ -136,7 +136,8 @@ impl HttpService {
                 let is_proxy = self.http.settings().trusted_proxies.contains(peer);
                 self.http.admission.admit(descriptor, peer, is_proxy, phase)
             }
-            Kind::Admin | Kind::PublishSocket => Ok(Admitted::UNLIMITED),
+            Kind::Admin => self.http.admission_of_admin.admit(descriptor, peer, false, phase),
+            Kind::PublishSocket => self.http.admission_of_publishers.admit(descriptor, peer, false, phase),
         }
     }
 
@@ -195,7 +196,7 @@ impl HttpService {
             return self.refuse_for_limit(&request);
         }
         if self.kind == Kind::Admin
-            && let Some(refusal) = self.check_admin_key(&request)
+            && let Some(refusal) = self.check_admin_host(&request).or_else(|| self.check_admin_key(&request))
         {
             return refusal;
         }
@@ -213,6 +214,19 @@ impl HttpService {
             Ok(response) => response,
             Err(never) => match never {},
         }
+    }
+
+    /// The response to a request of the admin listener for a foreign host, if it needs no key: a page whose name resolves to this
+    /// machine would read it. Where it needs one, monitoring may reach it by any name.
+    fn check_admin_host(&self, request: &Request) -> Option<Response> {
+        let settings = self.http.settings();
+        let host = host::requested_host(request.uri(), request.version(), request.headers()).unwrap_or_default();
+        if settings.admin_key.is_some() || host.is_empty() || settings.hosts.names(host) {
+            return None;
+        }
+        let error = format!("the admin listener is not {host}");
+        let hint = "use localhost or an address, list the host under `hosts`, or write `admin: key`";
+        Some(reject_host(&self.http, request, StatusCode::MISDIRECTED_REQUEST, &error, hint))
     }
 
     /// The response to a request of the admin listener without its key. Whether the process runs is not a secret.

@@ -55,6 +55,28 @@ fn page_under_a_rebound_name_reads_no_open_room() {
     });
 }
 
+/// The admin listener without a key, of a browser on the same machine.
+#[test]
+fn page_under_a_rebound_name_reads_no_metrics() {
+    attacker::run(async {
+        let process = Process::start("/nodevent: {}").await;
+        let port = process.admin.address.rsplit_once(':').unwrap().1.to_owned();
+        let status = async |path: &str, host: &str| {
+            let request = Request::get(path).header("Host", &format!("{host}:{port}"));
+            let mut stream = process.admin.dial().await;
+            request.exchange(&mut stream, &process.admin.address).await.unwrap().status
+        };
+        for path in ["/metrics", "/readyz", "/healthz"] {
+            for host in ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example"] {
+                assert_eq!(status(path, host).await, 421, "{host}{path}");
+            }
+            for host in ["localhost", "127.0.0.1", "[::1]", "10.1.2.3"] {
+                assert_eq!(status(path, host).await, 200, "{host}{path}");
+            }
+        }
+    });
+}
+
 #[test]
 fn host_that_is_not_one_host_is_rejected() {
     attacker::run(async {

@@ -20,6 +20,9 @@ use tokio::net::TcpListener;
 
 const NS: &str = "/nodevent";
 const SECRET: &str = "a-secret-for-room-keys";
+/// A request for a WebSocket that the server rejects.
+const UPGRADE_WITHOUT_A_KEY: &str = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: localhost\r\n\
+    Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
 
 /// A server with a socket for hand-overs.
 struct Takeover {
@@ -217,6 +220,50 @@ async fn identity_of_the_application_takes_the_place_of_a_token() {
     let ended = Instant::now();
     browser.ended().await;
     assert!(ended.elapsed() > Duration::from_millis(500), "it was valid for two seconds");
+}
+
+/// A page of another site makes the browser send the visitor's cookies, by which the application says who it is.
+#[tokio::test]
+async fn page_that_may_connect_as_every_page_is_not_its_visitor() {
+    let settings = format!("origins: [\"*\", \"https://partner.example\"]\n{NS}: {{secret: {SECRET}}}\n");
+    let takeover = Takeover::start(&settings).await;
+    let identity = json!({"user": "7", "rooms": ["a"]});
+    let application = takeover.application(json!({"identities": {NS: identity}})).await;
+    let own = format!("http://{}", application.address);
+    for (origin, is_visitor) in
+        [("https://evil.example", false), ("null", false), (&*own, true), ("https://partner.example", true)]
+    {
+        for transport in Transport::BOTH {
+            let header = [("Origin", origin)];
+            let mut browser = Browser::try_open(&application, transport, &header).await.ok().unwrap();
+            browser.enter_with(NS, "{}").await.unwrap();
+            if is_visitor {
+                is_joined(&mut browser, "a").await;
+            } else {
+                // What the server has to say about the identity would be before the reply.
+                assert_ne!(browser.join_with("b", "").await[1], true);
+                assert_eq!(browser.deferred_notice(), None, "{origin}");
+            }
+            browser.close().await;
+        }
+    }
+}
+
+/// A proxy between browser and application may keep a connection and send the requests of others on it.
+#[tokio::test]
+async fn connection_that_is_handed_over_serves_one_request() {
+    let takeover = Takeover::start("/nodevent: {open: true}\n").await;
+    for head in ["GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", UPGRADE_WITHOUT_A_KEY] {
+        let (theirs, ours) = pair();
+        ours.set_nonblocking(true).unwrap();
+        let two = [head, "GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n"].concat();
+        assert_eq!(takeover.send(message(b"{}", two.as_bytes()), vec![theirs]).await, "ok\n");
+        let mut stream = tokio::net::UnixStream::from_std(ours).unwrap();
+        let mut responses = String::new();
+        in_time("the end", stream.read_to_string(&mut responses)).await.unwrap();
+        assert_eq!(responses.matches("HTTP/1.1 ").count(), 1, "{responses}");
+        assert!(responses.to_ascii_lowercase().contains("connection: close"), "{responses}");
+    }
 }
 
 /// The address of the client is that of the socket, or what a trusted proxy reports; if the socket has none, the application

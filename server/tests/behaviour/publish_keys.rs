@@ -1,6 +1,6 @@
 //! Several publish keys, their rooms, and the audit log.
 
-use crate::support::{Browser, Program, Request, Response, Site, TestServer, Transport};
+use crate::support::{Browser, Program, RedisServer, Request, Response, Site, TestServer, Transport};
 use serde_json::{Value, json};
 
 const KEYS: &str = "/nodevent:
@@ -46,6 +46,35 @@ async fn each_of_several_keys_publishes_to_its_rooms() {
     }
     let nothing = publish(&server, "the-key-of-the-game-serve", to("lobby")).await;
     assert_eq!(nothing.status, 401);
+}
+
+/// A publisher with limits that guesses the idempotency key of another one's publication cannot take it first.
+#[tokio::test]
+async fn idempotency_keys_of_a_limited_publisher_are_its_own() {
+    let redis = RedisServer::start().await;
+    for engine in [String::new(), format!("  redis: \"{}\"\n", redis.url())] {
+        let server = TestServer::start(&format!("{}{engine}", KEYS.replace("  history: off\n", ""))).await;
+        server.ready().await;
+        let mut browser = Browser::connect(&server, "/nodevent", Transport::WebSocket).await;
+        browser.join("lobby").await;
+        let (game, application) = ("the-key-of-the-game-server", "the-key-of-the-application");
+        let publish = async |key: &str, name: &str, body: Value| {
+            let request = Request::post("/api/nodevent/emit", body.to_string()).header("Idempotency-Key", name);
+            let response = server.send(&request.header("Authorization", &format!("Bearer {key}"))).await;
+            assert_eq!(response.status, 200, "{}", response.text());
+        };
+        for (name, rooms) in [("one", json!("lobby")), ("several", json!(["lobby", "Game_7"]))] {
+            let to = |event: &str| json!({"rooms": rooms, "event": event});
+            publish(game, name, to("forged")).await;
+            publish(application, name, to("real")).await;
+            publish(application, name, to("repeated")).await;
+            publish(game, name, to("repeated")).await;
+            publish(application, &format!("{name}-next"), to("next")).await;
+            for expected in ["forged", "real", "next"] {
+                assert_eq!(browser.next_event().await.event, expected, "{name}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 pub(crate) struct Process {
     program: Program,
     pub(crate) site: Site,
-    admin: Site,
+    pub(crate) admin: Site,
     _folder: TempDir,
 }
 

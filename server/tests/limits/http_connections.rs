@@ -5,12 +5,13 @@ use crate::addresses::dial_from;
 use crate::server_with_bystander::ServerWithBystander;
 use crate::support::raw::handshake;
 use crate::support::wait::until;
-use crate::support::{Program, Request, program};
+use crate::support::{Program, Request, Site, program};
 use std::time::Duration;
+use tempfile::TempDir;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-async fn status(site: &crate::support::Site, path: &str) -> Option<u16> {
+async fn status(site: &Site, path: &str) -> Option<u16> {
     let mut stream = TcpStream::connect(&site.address).await.ok()?;
     let exchange = async { Request::get(path).exchange(&mut stream, &site.address).await };
     tokio::time::timeout(Duration::from_secs(5), exchange).await.ok()?.ok().map(|response| response.status)
@@ -108,9 +109,8 @@ async fn websockets_do_not_count_as_http_connections() {
     server.bystander_is_unaffected().await;
 }
 
-/// The server may open 128 files, and 400 WebSockets connect. The admin listener and health checks work as before.
-#[tokio::test]
-async fn some_descriptors_are_reserved_for_the_admin_listener_and_health_checks() {
+/// A program that may open few files, its address and that of its admin listener.
+async fn with_few_descriptors() -> (Program, Site, Site, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("nodevent.yml");
     let settings =
@@ -121,6 +121,28 @@ async fn some_descriptors_are_reserved_for_the_admin_listener_and_health_checks(
     command.args(["-c", "ulimit -n 128 && exec \"$0\" \"$1\"", program::NODEVENT]).arg(&file);
     let program = Program::spawn(command);
     let (site, admin) = (program.site().await, program.admin().await);
+    (program, site, admin, folder)
+}
+
+/// The admin listener has a limit of its own: programs that reach it cannot take the descriptors of clients.
+#[tokio::test]
+async fn sockets_of_the_admin_listener_take_no_descriptors_of_clients() {
+    let (_program, site, admin, _folder) = with_few_descriptors().await;
+    let mut flood = Vec::new();
+    for _ in 0..400 {
+        let connected = tokio::time::timeout(Duration::from_secs(5), TcpStream::connect(&admin.address)).await;
+        flood.extend(connected.ok().and_then(Result::ok));
+    }
+    for _ in 0..20 {
+        assert_eq!(status(&site, "/api/nodevent").await, Some(200));
+    }
+    until("monitoring is served", async || status(&admin, "/metrics").await == Some(200)).await;
+}
+
+/// The server may open 128 files, and 400 WebSockets connect. The admin listener and health checks work as before.
+#[tokio::test]
+async fn some_descriptors_are_reserved_for_the_admin_listener_and_health_checks() {
+    let (program, site, admin, _folder) = with_few_descriptors().await;
     // WebSockets are never closed to make room.
     let mut flood = Vec::new();
     for _ in 0..400 {

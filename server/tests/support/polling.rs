@@ -19,6 +19,8 @@ pub struct Polling {
     pub sid: String,
     /// The connection for POSTs, which stays open.
     posts: Box<dyn Io>,
+    /// Whether the server has ended it with the last response.
+    has_ended: bool,
     incoming: mpsc::Receiver<String>,
     /// Stops the task after the GET in flight.
     pause: Arc<AtomicBool>,
@@ -53,7 +55,8 @@ impl Polling {
         let (packets, incoming) = mpsc::channel(BUFFERED_PACKETS);
         let pause = Arc::new(AtomicBool::new(false));
         let polls = tokio::spawn(poll(site.clone(), sid.clone(), packets, Arc::clone(&pause)));
-        Ok((Self { site: site.clone(), sid, posts: site.dial().await, incoming, pause, polls }, open))
+        let posts = site.dial().await;
+        Ok((Self { site: site.clone(), sid, posts, has_ended: false, incoming, pause, polls }, open))
     }
 
     /// Sends Engine.IO packets in one POST.
@@ -65,8 +68,13 @@ impl Polling {
     /// Sends one POST.
     pub async fn post(&mut self, body: String) -> Response {
         let request = Request::post(&format!("/socket.io/?EIO=4&transport=polling&sid={}", self.sid), body);
+        if std::mem::take(&mut self.has_ended) {
+            self.posts = self.site.dial().await;
+        }
         let exchange = request.exchange(&mut self.posts, &self.site.address);
-        in_time("a response to a POST", exchange).await.expect("a response")
+        let response = in_time("a response to a POST", exchange).await.expect("a response");
+        self.has_ended = is_last(&response);
+        response
     }
 
     /// Returns the next Engine.IO packet, or `None` if the session ended or polling is paused.
@@ -87,16 +95,25 @@ impl Polling {
 
 async fn poll(site: Site, sid: String, packets: mpsc::Sender<String>, pause: Arc<AtomicBool>) {
     let request = Request::get(&format!("/socket.io/?EIO=4&transport=polling&sid={sid}"));
-    let mut stream = site.dial().await;
+    let (mut stream, mut has_ended) = (site.dial().await, false);
     while !pause.load(SeqCst) {
+        if has_ended {
+            stream = site.dial().await;
+        }
         let Ok(response) = request.exchange(&mut stream, &site.address).await else { return };
         if response.status != 200 {
             return;
         }
+        has_ended = is_last(&response);
         for packet in response.text().split(SEPARATOR) {
             if packet == "1" || packets.send(packet.to_owned()).await.is_err() {
                 return;
             }
         }
     }
+}
+
+/// Whether the connection ends with a response.
+fn is_last(response: &Response) -> bool {
+    response.header("connection").is_some_and(|value| value == "close")
 }
