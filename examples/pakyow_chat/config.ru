@@ -12,6 +12,7 @@ require "erb"
 require "json"
 require "nodevent"
 require "rack"
+require "rack/session/cookie"
 
 # Who is here: a message of the application itself, when a page has connected or is gone.
 NoDevent::Realtime.on(:join) { NoDevent::Realtime.push("#{session['name']} is here", :people) }

@@ -20,6 +20,7 @@ module NoDevent
   # docs/from-pakyow-realtime.md.
   #
   # @example config.ru
+  #   require "rack/session/cookie"
   #   use Rack::Session::Cookie, secret: ENV.fetch("SESSION_SECRET")
   #   use NoDevent::Realtime
   #   run ->(env) do

@@ -8,6 +8,7 @@ RSpec.describe "Tests of pages" do
   chat = <<~'RUBY'
     require "rack"
     require "rack/mock"
+    require "rack/session/cookie"
 
     def realtime(&block)
       app = Rack::Builder.app do
