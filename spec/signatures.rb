@@ -7,7 +7,8 @@ module Signatures
   class << self
     # @return [Array] `[owner, name, whether it is a singleton method]` of each method
     def methods_in(path)
-      RBS::Parser.parse_signature(File.read(path)).flat_map { |declaration| methods_of(declaration, Object) }
+      # rbs 3 returns the buffer and the directives, too.
+      RBS::Parser.parse_signature(File.read(path)).flatten.flat_map { |declaration| methods_of(declaration, Object) }
     end
 
     private
