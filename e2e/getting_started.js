@@ -3,8 +3,9 @@
 //
 //   node e2e/getting_started.js     from a checkout that is built, after `npm install` in e2e/
 //
-// The application is one of rails/template.rb, with the installed gems. The commands are run, and their output is real;
-// it is shortened to the lines that the picture has room for. `img2webp` assembles the frames; on Debian:
+// The application is one of rails/template.rb, with the installed gems. The output of the generator and of Rails is real; it is
+// shortened to the lines that the picture has room for. `bundle add` is shown as it will be when the gem is published, and
+// `rails runner` runs what the console shows. `img2webp` assembles the frames; on Debian:
 // `apt-get install webp fonts-inter`.
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
