@@ -60,6 +60,18 @@ impl PageDigest {
         Self(Sha1::digest(format!("--{key}--{connection_id}--").as_bytes()).into())
     }
 
+    /// The digest that has these bytes.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 20]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8; 20] {
+        &self.0
+    }
+
     /// A number from 0 to 255 by which pages can be divided evenly.
     #[must_use]
     pub fn bucket(self) -> u8 {

@@ -13,6 +13,11 @@ pub struct Client(IpAddr);
 // === impl Client ===
 
 impl Client {
+    /// Its address, or the first one of its network.
+    pub fn address(self) -> IpAddr {
+        self.0
+    }
+
     /// The client with this address. An IPv4 address in IPv6 notation is that address, also behind a translator: all IPv4
     /// clients would be one otherwise.
     pub fn of(address: IpAddr) -> Self {

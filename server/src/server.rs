@@ -231,6 +231,9 @@ impl Server {
             Arc::clone(&poll_responses),
         ));
         let store = store.map(|(open, _)| open);
+        if let Some(store) = &store {
+            store.allow_checkpoints();
+        }
         let (drain_timeout, publish_locally) = (config.drain_timeout, config.publish_locally);
         let certificates = public.iter().chain(push.iter().map(|(bound, _)| bound)).filter_map(Bound::certificate);
         let reloader = Reloader {
@@ -653,6 +656,8 @@ pub fn stored_namespaces(config: &Config) -> Vec<StoredNamespace> {
         history: one.history.clone(),
         mailboxes: mailbox_settings(one, &config.limits),
         journal: one.hooks.as_ref().map(|hooks| hooks.journal),
+        serves_cable: one.serves_action_cable(),
+        has_pages: one.pages.is_some(),
     };
     config.namespaces.iter().filter(|one| one.redis.is_none()).map(of).collect()
 }

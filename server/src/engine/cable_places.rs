@@ -51,6 +51,16 @@ impl<T> CablePlaces<T> {
         self.entries.get_mut(&key).map(|entry| &mut entry.value)
     }
 
+    /// Everything that is kept: its name, its client, the time at which it is forgotten, and the value.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (CableKey, Client, Instant, &T)> {
+        self.entries.iter().map(|(key, entry)| (*key, entry.client, entry.until, &entry.value))
+    }
+
+    /// What is kept under a name, with its client and the time at which it is forgotten.
+    pub(super) fn get(&self, key: CableKey) -> Option<(Client, Instant, &T)> {
+        self.entries.get(&key).map(|entry| (entry.client, entry.until, &entry.value))
+    }
+
     /// Keeps a value of about `bytes` for a client. Returns `false` if the client has no place.
     pub(super) fn insert(&mut self, key: CableKey, client: Client, bytes: usize, value: T, until: Instant) -> bool {
         self.remove(key);

@@ -71,6 +71,19 @@ pub(super) fn records(mut bytes: &[u8]) -> impl Iterator<Item = Option<Record<'_
     })
 }
 
+/// Divides a list of records into lists of at most `max` bytes. A longer record is a list of its own.
+pub(super) fn divide(mut bytes: &[u8], max: usize) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let mut end = 0;
+        while let Some(record) = split(&bytes[end..]).filter(|record| end == 0 || end + record.raw.len() <= max) {
+            end += record.raw.len();
+        }
+        let (list, rest) = bytes.split_at(end);
+        bytes = rest;
+        (!list.is_empty()).then_some(list)
+    })
+}
+
 fn split(bytes: &[u8]) -> Option<Record<'_>> {
     let mut head = Decoder(bytes);
     let (length, kind, namespace) = (head.u32()? as usize, head.u8()?, head.u16()?);
@@ -117,6 +130,12 @@ impl Encoder<'_> {
     pub fn optional_text(&mut self, value: Option<&str>) -> &mut Self {
         self.u8(u8::from(value.is_some()));
         value.map(|value| self.text(value));
+        self
+    }
+
+    /// Writes bytes whose number the reader knows.
+    pub fn array<const N: usize>(&mut self, bytes: &[u8; N]) -> &mut Self {
+        self.0.extend_from_slice(bytes);
         self
     }
 
@@ -175,6 +194,11 @@ impl<'a> Decoder<'a> {
         std::str::from_utf8(self.take(length)?).ok()
     }
 
+    /// Reads as many bytes as are asked for.
+    pub fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.take(N)?.try_into().ok()
+    }
+
     /// Reads a text that may be missing.
     pub fn optional_text(&mut self) -> Option<Option<&'a str>> {
         Some(if self.flag()? { Some(self.text()?) } else { None })
@@ -209,7 +233,15 @@ mod tests {
     fn written() -> Records {
         let mut all = Records::default();
         all.add(3, 7, |one| {
-            one.u8(1).u32(2).u64(3).optional(Some(4)).optional(None).text("five").optional_text(Some("")).count(6);
+            one.u8(1)
+                .u32(2)
+                .u64(3)
+                .optional(Some(4))
+                .optional(None)
+                .text("five")
+                .optional_text(Some(""))
+                .count(6)
+                .array(&[7, 8]);
         });
         all.add(4, 8, |_| {});
         all
@@ -225,7 +257,25 @@ mod tests {
         assert_eq!((one.u8(), one.u32(), one.u64()), (Some(1), Some(2), Some(3)));
         assert_eq!((one.optional(), one.optional()), (Some(Some(4)), Some(None)));
         assert_eq!((one.text(), one.optional_text(), one.u32()), (Some("five"), Some(Some("")), Some(6)));
+        assert_eq!(one.array(), Some([7, 8]));
         assert!(one.is_empty() && one.u8().is_none() && one.text().is_none());
+    }
+
+    #[test]
+    fn a_list_is_divided_between_records() {
+        let mut all = Records::default();
+        for length in [10, 20, 500, 30, 5, 60] {
+            all.add(1, 1, |one| {
+                one.text(&"x".repeat(length));
+            });
+        }
+        for max in [0, 50, 100, 1_000] {
+            let lists: Vec<&[u8]> = divide(&all.0, max).collect();
+            assert_eq!(lists.concat(), all.0, "{max}");
+            assert!(lists.iter().all(|list| list.len() <= max || records(list).count() == 1), "{max}");
+            assert!(lists.iter().all(|list| records(list).all(|one| one.is_some())), "{max}");
+        }
+        assert_eq!((divide(&all.0, 1_000).count(), divide(&all.0, 0).count(), divide(&[], 1).count()), (1, 6, 0));
     }
 
     #[test]

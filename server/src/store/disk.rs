@@ -10,9 +10,9 @@ use super::StoreError;
 use super::codec::checksum;
 use redb::{
     Database, DatabaseError, Durability, ReadableTable as _, ReadableTableMetadata as _, StorageError,
-    TableDefinition,
+    TableDefinition, TableHandle as _,
 };
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 /// Groups of records, by their numbers. Each has its checksum before it.
@@ -26,6 +26,13 @@ const NAMESPACES: TableDefinition<'static, &str, u64> = TableDefinition::new("na
 const FORMAT: u64 = 1;
 /// Pages that the library keeps in memory. Bytes. Groups are written once and read once, so more would be of no use.
 const CACHE: usize = 16 << 20;
+/// The longest group, with its checksum, unless one record is longer. The library needs a page of 2^n bytes for each, which
+/// this fills. Bytes.
+pub(super) const MAX_VALUE: usize = (1 << 20) - 512;
+/// How the library marks its files.
+const SIGNATURE: &[u8] = b"redb\x1a\x0a\xa9\x0d\x0a";
+/// The longest file that the library has before it marks it. Bytes.
+const MAX_UNFINISHED: u64 = 16 << 20;
 /// The name of the file.
 const FILE: &str = "nodevent.redb";
 
@@ -51,7 +58,7 @@ pub(super) struct Meta {
 /// What one transaction changes.
 #[derive(Debug, Default)]
 pub(super) struct Transaction<'a> {
-    pub(super) group: Option<(u64, &'a [u8])>,
+    pub(super) groups: Vec<(u64, &'a [u8])>,
     pub(super) meta: Option<Meta>,
     /// Deletes the groups before this number.
     pub(super) delete_before: Option<u64>,
@@ -78,11 +85,17 @@ impl Disk {
         self.database = None;
         let file = self.folder.join(FILE);
         let is_new = !file.exists();
-        let mut builder = Database::builder();
-        builder.set_cache_size(CACHE);
-        let database =
-            builder.create_with_file_format_v3(true).create(&file).map_err(|error| self.explain(error))?;
-        self.database = Some(database);
+        self.check_length(&file)?;
+        let database = match open_file(&file) {
+            Err(error) if is_invalid(&error) && is_unfinished(&file) => {
+                tracing::info!(file = %file.display(), "a store that could not be created completely is created again");
+                std::fs::remove_file(&file)
+                    .map_err(|error| StoreError::cannot(&self.folder, "be written to", &error))?;
+                open_file(&file)
+            }
+            result => result,
+        };
+        self.database = Some(database.map_err(|error| self.explain(error))?);
         let set_up = || -> Result<u64, redb::Error> {
             let transaction = self.database()?.begin_write()?;
             let found = {
@@ -111,6 +124,15 @@ impl Disk {
         }
     }
 
+    /// The library expects a file of at least the length that its header says. A new one has none yet.
+    fn check_length(&self, file: &Path) -> Result<(), StoreError> {
+        let Some((expected, length)) = expected_length(file).filter(|(expected, length)| length < expected) else {
+            return Ok(());
+        };
+        let reason = format!("it was truncated to {length} of {expected} bytes");
+        Err(StoreError::Damaged { folder: self.folder.clone(), reason })
+    }
+
     fn database(&self) -> Result<&Database, StorageError> {
         self.database.as_ref().ok_or(StorageError::PreviousIo)
     }
@@ -122,7 +144,7 @@ impl Disk {
             DatabaseError::UpgradeRequired(format) => {
                 StoreError::Newer { folder, format: u64::from(format), known: FORMAT }
             }
-            DatabaseError::Storage(StorageError::Io(error)) if error.kind() != io::ErrorKind::InvalidData => {
+            DatabaseError::Storage(StorageError::Io(error)) if !is_of_content(&error) => {
                 StoreError::cannot(&folder, "be opened", &error)
             }
             error => StoreError::Damaged { folder, reason: error.to_string() },
@@ -212,12 +234,15 @@ impl Disk {
         };
         match read() {
             Ok(true) => Ok(next),
-            Ok(false) => Err(StoreError::Damaged {
-                folder: self.folder.clone(),
-                reason: format!("group {next} is missing or not what was written"),
-            }),
+            Ok(false) => Err(self.is_not_what_was_written(next)),
             Err(error) => Err(self.failed(&error)),
         }
+    }
+
+    /// A group was damaged.
+    pub(super) fn is_not_what_was_written(&self, group: u64) -> StoreError {
+        let reason = format!("group {group} is missing or not what was written");
+        StoreError::Damaged { folder: self.folder.clone(), reason }
     }
 
     /// The number of the newest group.
@@ -234,9 +259,9 @@ impl Disk {
         let write = || -> Result<(), redb::Error> {
             let mut transaction = self.database()?.begin_write()?;
             transaction.set_durability(Durability::Immediate);
-            if let Some((number, group)) = change.group {
+            for (number, group) in &change.groups {
                 let mut table = transaction.open_table(GROUPS)?;
-                let mut value = table.insert_reserve(number, (group.len() + 8) as u32)?;
+                let mut value = table.insert_reserve(*number, (group.len() + 8) as u32)?;
                 let (sum, contents) = value.as_mut().split_at_mut(8);
                 sum.copy_from_slice(&checksum(group).to_le_bytes());
                 contents.copy_from_slice(group);
@@ -296,4 +321,48 @@ fn make_folder(folder: &Path) -> io::Result<()> {
         return Ok(());
     }
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+fn open_file(file: &Path) -> Result<Database, DatabaseError> {
+    let mut builder = Database::builder();
+    builder.set_cache_size(CACHE).create_with_file_format_v3(true);
+    // What the library does not expect of a file may be a panic.
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| builder.create(file))).unwrap_or_else(|_| {
+        Err(DatabaseError::Storage(StorageError::Corrupted("the library cannot read the file".into())))
+    })
+}
+
+fn is_of_content(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+}
+
+fn is_invalid(error: &DatabaseError) -> bool {
+    matches!(error, DatabaseError::Storage(StorageError::Io(error)) if is_of_content(error))
+}
+
+/// Whether a file is what remains if the disk is full, or the machine loses power, while the library creates it: it begins with
+/// zeros, because the library writes its signature last, and does not have the names of the tables.
+fn is_unfinished(file: &Path) -> bool {
+    let is_small = std::fs::metadata(file).is_ok_and(|file| file.len() <= MAX_UNFINISHED);
+    let content = is_small.then(|| std::fs::read(file).ok()).flatten();
+    content.is_some_and(|content| {
+        let name = GROUPS.name().as_bytes();
+        content.iter().take(SIGNATURE.len()).all(|byte| *byte == 0)
+            && !content.windows(name.len()).any(|part| part == name)
+    })
+}
+
+/// The length of a file according to its header, and the one that it has. `None`: it has no header.
+fn expected_length(file: &Path) -> Option<(u64, u64)> {
+    let mut header = [0; 32];
+    let mut file = std::fs::File::open(file).ok()?;
+    file.read_exact(&mut header).ok()?;
+    let number = |at: usize| Some(u64::from(u32::from_le_bytes(header.get(at..at + 4)?.try_into().ok()?)));
+    // The sizes are in pages, after the signature and two flags: design.md of redb, "Super-header".
+    let (page, before_data, data) = (number(12)?, number(16)?, number(20)?);
+    let (full, rest) = (number(24)?, number(28)?);
+    let regions = full.checked_mul(before_data + data)?;
+    let last = if rest == 0 { 0 } else { before_data + rest };
+    let expected = regions.checked_add(last + 1)?.checked_mul(page)?;
+    header.starts_with(SIGNATURE).then(|| Some((expected, file.metadata().ok()?.len())))?
 }

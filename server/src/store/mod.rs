@@ -16,12 +16,12 @@ pub use codec::{Decoder, Encoder, Record, Records};
 pub use settings::{Settings, SyncMode};
 
 use crate::metrics::Metrics;
-use disk::{Disk, Meta, Transaction};
+use disk::{Disk, MAX_VALUE, Meta, Transaction};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -30,10 +30,19 @@ use tokio::sync::watch;
 const MIN_LOG: u64 = 32 << 20;
 /// Bytes that wait for the disk before a checkpoint pauses.
 const CHECKPOINT_PAUSE: usize = 4 << 20;
-/// Bytes that wait for the disk before records whose loss costs little are left out, until the next checkpoint.
+/// Bytes that are written at once, although the interval is not over.
+const MAX_GROUP: usize = 16 << 20;
+/// Bytes that wait for the disk before others have to wait, see [`Store::admitted`], and before records whose loss costs little
+/// are left out, until the next checkpoint.
 const MAX_BUFFERED: usize = 64 << 20;
 /// The time between attempts to write to a disk that is full or fails.
 const RETRY_INTERVAL: Duration = Duration::from_millis(200);
+/// How long records whose loss costs little may wait for others, so that they alone do not keep the disk busy.
+const MAX_LAZINESS: Duration = Duration::from_secs(1);
+/// Groups that are read before they are needed.
+const READ_AHEAD: usize = 8;
+/// The longest group. Bytes.
+const MAX_RECORDS: usize = MAX_VALUE - 8;
 /// How often a closing store tries to write.
 const CLOSE_ATTEMPTS: u32 = 5;
 
@@ -125,6 +134,8 @@ struct Shared {
     checkpoint_wake: Condvar,
     written: watch::Sender<LogPosition>,
     written_now: AtomicU64,
+    /// The length of the records that the writer has not taken. Bytes.
+    buffered: AtomicUsize,
     is_failing: AtomicBool,
     /// Whether what is confirmed must be on disk before.
     waits: bool,
@@ -134,6 +145,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     records: Records,
+    /// Whether something waits for the records.
+    is_urgent: bool,
     appended: LogPosition,
     /// The length of the records that the writer has taken. Bytes.
     taken_bytes: u64,
@@ -142,6 +155,8 @@ struct State {
     is_closing: bool,
     /// Whether records were left out.
     has_dropped: bool,
+    /// Whether a checkpoint would contain everything. Before that, it would delete what it does not contain.
+    has_all_sources: bool,
     is_checkpoint_due: bool,
     is_checkpoint_running: bool,
     /// A checkpoint that is written.
@@ -219,12 +234,23 @@ impl Loading {
     /// # Errors
     /// [`StoreError`].
     pub fn read(&mut self, mut each: impl FnMut(Record<'_>) -> Option<()>) -> Result<(), StoreError> {
-        let mut bytes = 0;
-        self.next_group = self.disk.read(self.meta.start, |group| {
-            bytes += group.len() as u64;
-            codec::records(group).try_for_each(|record| each(record?))
+        let (disk, start) = (&self.disk, self.meta.start);
+        let (ahead, groups) = mpsc::sync_channel::<Vec<u8>>(READ_AHEAD);
+        let (next, bytes) = thread::scope(|scope| {
+            // One thread reads while the other one makes what was of it.
+            let reader = scope.spawn(move || disk.read(start, |group| ahead.send(group.to_vec()).ok()));
+            let (mut number, mut bytes) = (start, 0);
+            for group in groups {
+                bytes += group.len() as u64;
+                if codec::records(&group).try_for_each(|record| each(record?)).is_none() {
+                    return Err(disk.is_not_what_was_written(number));
+                }
+                number += 1;
+            }
+            let read = reader.join().unwrap_or_else(|_| Err(disk.is_not_what_was_written(number)));
+            read.map(|next| (next, bytes))
         })?;
-        self.log_bytes = bytes;
+        (self.next_group, self.log_bytes) = (next, bytes);
         Ok(())
     }
 
@@ -251,6 +277,7 @@ impl Loading {
             checkpoint_wake: Condvar::new(),
             written: watch::Sender::new(0),
             written_now: AtomicU64::new(0),
+            buffered: AtomicUsize::new(0),
             is_failing: AtomicBool::new(false),
             waits: self.sync == SyncMode::Always,
             metrics,
@@ -296,6 +323,12 @@ impl OpenStore {
         &self.store
     }
 
+    /// Allows checkpoints. Call it after everything that the log contained has become a [`Source`].
+    pub fn allow_checkpoints(&self) {
+        self.store.0.state().has_all_sources = true;
+        self.store.0.checkpoint_wake.notify_all();
+    }
+
     /// Writes everything and closes the store.
     pub fn close(&mut self) {
         {
@@ -325,7 +358,18 @@ impl Store {
     /// Appends a record. The caller holds the lock of what it changes.
     pub fn append(&self, kind: u8, namespace: u16, write: impl FnOnce(&mut Encoder<'_>)) -> LogPosition {
         let mut state = self.0.state();
-        self.append_to(&mut state, kind, namespace, write)
+        self.append_to(&mut state, kind, namespace, true, write)
+    }
+
+    /// Appends a record whose loss costs little, unless very much waits for the disk. The next checkpoint makes up for that.
+    /// It is written together with others, or after a second.
+    pub fn append_lazily(&self, kind: u8, namespace: u16, write: impl FnOnce(&mut Encoder<'_>)) {
+        let mut state = self.0.state();
+        if state.records.len() > MAX_BUFFERED {
+            state.has_dropped = true;
+        } else {
+            self.append_to(&mut state, kind, namespace, false, write);
+        }
     }
 
     /// Appends a record, unless very much waits for the disk. The next checkpoint makes up for that.
@@ -340,7 +384,7 @@ impl Store {
             state.has_dropped = true;
             return state.appended;
         }
-        self.append_to(&mut state, kind, namespace, write)
+        self.append_to(&mut state, kind, namespace, true, write)
     }
 
     fn append_to(
@@ -348,12 +392,15 @@ impl Store {
         state: &mut State,
         kind: u8,
         namespace: u16,
+        is_urgent: bool,
         write: impl FnOnce(&mut Encoder<'_>),
     ) -> LogPosition {
-        let is_first = state.records.is_empty();
+        let is_first = state.records.is_empty() || is_urgent && !state.is_urgent;
+        state.is_urgent |= is_urgent;
         state.records.add(kind, namespace, write);
         state.appended += 1;
-        if is_first {
+        self.0.buffered.store(state.records.len(), Relaxed);
+        if is_first || state.records.len() > MAX_GROUP {
             self.0.wake.notify_one();
         }
         state.appended
@@ -363,7 +410,7 @@ impl Store {
     pub fn append_raw(&self, raw: &[u8]) -> LogPosition {
         let mut state = self.0.state();
         state.records.add_raw(raw);
-        state.appended += 1;
+        (state.appended, state.is_urgent) = (state.appended + 1, true);
         self.0.wake.notify_one();
         state.appended
     }
@@ -380,6 +427,16 @@ impl Store {
         }
         // The sender is in `self`.
         let _ = self.0.written.subscribe().wait_for(|written| *written >= position).await;
+    }
+
+    /// Waits while very much waits for the disk, so that what others may append is limited although it is confirmed before it
+    /// is written.
+    pub async fn admitted(&self) {
+        let mut written = self.0.written.subscribe();
+        while self.0.buffered.load(Relaxed) > MAX_BUFFERED {
+            // The writer takes records before it notifies. The sender is in `self`.
+            let _ = written.changed().await;
+        }
     }
 
     /// Whether [`Store::written`] may have to wait.
@@ -400,6 +457,10 @@ impl Store {
     /// Waits while much waits for the disk. For [`Source::write_all`].
     pub fn pause(&self) {
         let mut state = self.0.state();
+        if state.records.len() > CHECKPOINT_PAUSE {
+            state.is_urgent = true;
+            self.0.wake.notify_one();
+        }
         while state.records.len() > CHECKPOINT_PAUSE && !state.is_closing {
             state = self.0.taken.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
@@ -409,6 +470,8 @@ impl Store {
     pub fn flush(&self) {
         let mut state = self.0.state();
         let end = state.appended;
+        state.is_urgent = true;
+        self.0.wake.notify_one();
         while self.0.written_now.load(Acquire) < end && !state.is_closing {
             state = self.0.taken.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
@@ -433,7 +496,7 @@ impl Store {
         loop {
             let (start, sources) = {
                 let mut state = self.0.state();
-                while !state.is_checkpoint_due && !state.is_closing {
+                while !(state.is_checkpoint_due && state.has_all_sources || state.is_closing) {
                     state = self.0.checkpoint_wake.wait(state).unwrap_or_else(PoisonError::into_inner);
                 }
                 if state.is_closing {
@@ -447,6 +510,8 @@ impl Store {
             drop(sources);
             let mut state = self.0.state();
             let (end, after) = (state.appended, state.appended_bytes());
+            state.is_urgent = true;
+            self.0.wake.notify_one();
             while self.0.written_now.load(Acquire) < end && !state.is_closing {
                 state = self.0.taken.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
@@ -495,7 +560,8 @@ struct Writer {
 struct Batch {
     records: Records,
     appended: LogPosition,
-    group: Option<u64>,
+    /// The number of its first group.
+    group: u64,
     finished: Option<Meta>,
     is_closing: bool,
 }
@@ -510,7 +576,7 @@ impl Writer {
                 return;
             }
             let mut state = self.shared.state();
-            if batch.group.is_some() {
+            if !batch.records.is_empty() {
                 self.log_bytes += batch.records.len() as u64;
                 self.shared.metrics.store_commits.fetch_add(1, Relaxed);
                 self.shared.written_now.store(batch.appended, Release);
@@ -524,7 +590,7 @@ impl Writer {
             if batch.finished.is_some() {
                 state.is_checkpoint_running = false;
             }
-            let is_long = self.log_bytes > MIN_LOG + 2 * self.meta.checkpoint_bytes;
+            let is_long = self.log_bytes > MIN_LOG + self.meta.checkpoint_bytes / 2 * 3;
             if (is_long || state.has_dropped) && !state.is_checkpoint_running && !state.is_checkpoint_due {
                 state.is_checkpoint_due = true;
                 self.shared.checkpoint_wake.notify_all();
@@ -542,13 +608,22 @@ impl Writer {
         while state.records.is_empty() && state.finished.is_none() && !state.is_closing {
             state = self.shared.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+        let is_complete = |state: &State| {
+            state.is_urgent || state.is_closing || state.finished.is_some() || state.records.len() > MAX_GROUP
+        };
+        let laziness = self.shared.wake.wait_timeout_while(state, MAX_LAZINESS, |state| !is_complete(state));
+        state = laziness.unwrap_or_else(PoisonError::into_inner).0;
         if !self.interval.is_zero() && !state.is_closing {
-            let collect = self.shared.wake.wait_timeout_while(state, self.interval, |state| !state.is_closing);
+            let collect = self.shared.wake.wait_timeout_while(state, self.interval, |state| {
+                !state.is_closing && state.records.len() < MAX_GROUP
+            });
             state = collect.unwrap_or_else(PoisonError::into_inner).0;
         }
         let records = std::mem::take(&mut state.records);
-        let group = (!records.is_empty()).then_some(state.next_group);
-        state.next_group += u64::from(group.is_some());
+        state.is_urgent = false;
+        self.shared.buffered.store(0, Relaxed);
+        let group = state.next_group;
+        state.next_group += codec::divide(&records.0, MAX_RECORDS).count() as u64;
         state.taken_bytes += records.len() as u64;
         let finished = state.finished.take();
         Batch { records, appended: state.appended, group, finished, is_closing: state.is_closing }
@@ -560,7 +635,7 @@ impl Writer {
         let finished =
             batch.finished.map(|meta| Meta { may_lack_groups: meta.may_lack_groups && !batch.is_closing, ..meta });
         let change = Transaction {
-            group: batch.group.map(|number| (number, &*batch.records.0)),
+            groups: (batch.group..).zip(codec::divide(&batch.records.0, MAX_RECORDS)).collect(),
             meta: finished.or(closed),
             delete_before: batch.finished.map(|meta| meta.start),
         };
@@ -576,7 +651,16 @@ impl Writer {
             let wait = self.shared.wake.wait_timeout_while(state, RETRY_INTERVAL, |state| !state.is_closing);
             let is_closing = wait.unwrap_or_else(PoisonError::into_inner).0.is_closing;
             if is_closing && attempts > CLOSE_ATTEMPTS {
-                tracing::error!("the store is closed without what could not be written, which was not confirmed");
+                match self.shared.waits {
+                    true => {
+                        tracing::error!(
+                            "the store is closed without what could not be written, which was not confirmed"
+                        );
+                    }
+                    false => tracing::error!(
+                        "the store is closed without what could not be written; clients load again what they show"
+                    ),
+                }
                 return false;
             }
             result = self.repeat(&change);
@@ -587,19 +671,17 @@ impl Writer {
         true
     }
 
-    /// Opens the file again and writes, unless the failed attempt has.
+    /// Opens the file again, and writes again. The failed attempt may be there, but the system may not know any more what of it
+    /// is not on disk, so all of it is written once more.
     fn repeat(&mut self, change: &Transaction<'_>) -> Result<(), StoreError> {
         self.disk.reopen()?;
-        let Some((number, _)) = change.group else { return self.disk.commit(change) };
-        match self.disk.newest()? {
-            Some(newest) if newest == number => self.disk.commit(&Transaction {
-                group: None,
-                meta: change.meta,
-                delete_before: change.delete_before,
-            }),
-            newest if newest.is_none_or(|newest| newest + 1 == number) => self.disk.commit(change),
-            _ => Err(StoreError::InUse(self.disk.folder().to_owned())),
+        if let (Some((first, _)), Some((last, _))) = (change.groups.first(), change.groups.last()) {
+            let newest = self.disk.newest()?;
+            if newest.is_some_and(|newest| newest != *last && newest + 1 != *first) {
+                return Err(StoreError::InUse(self.disk.folder().to_owned()));
+            }
         }
+        self.disk.commit(change)
     }
 }
 

@@ -8,7 +8,9 @@ fn settings(folder: &TempDir) -> Settings {
 fn open(settings: &Settings) -> Result<(OpenStore, Vec<String>), StoreError> {
     let mut loading = Loading::open(settings)?;
     let texts = read(&mut loading)?;
-    Ok((loading.start(Arc::default())?, texts))
+    let open = loading.start(Arc::default())?;
+    open.allow_checkpoints();
+    Ok((open, texts))
 }
 
 fn read(loading: &mut Loading) -> Result<Vec<String>, StoreError> {
@@ -169,4 +171,74 @@ fn what_has_changed_on_disk_is_never_served() {
     std::fs::write(&file, b"not a store").unwrap();
     let error = open(&settings).unwrap_err();
     assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+}
+
+/// The disk was full, or the machine has lost power, while the file was created. Nothing was ever stored in it.
+#[test]
+fn a_file_that_could_not_be_created_completely_is_created_again_and_no_other_one() {
+    let folder = TempDir::new().unwrap();
+    let settings = settings(&folder);
+    let (mut opened, _) = open(&settings).unwrap();
+    append(opened.store(), "stored");
+    opened.close();
+    let file = settings.folder.join("nodevent.redb");
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[..9].fill(0);
+    std::fs::write(&file, &bytes).unwrap();
+    let error = open(&settings).unwrap_err();
+    assert!(matches!(error, StoreError::Damaged { .. }), "it has been in use: {error}");
+    assert_eq!(std::fs::read(&file).unwrap(), bytes);
+    std::fs::write(&file, vec![0; bytes.len()]).unwrap();
+    let (mut opened, texts) = open(&settings).unwrap();
+    assert!(texts.is_empty());
+    opened.close();
+    // What the header says is longer than the file.
+    let whole = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
+    let error = open(&settings).unwrap_err().to_string();
+    let expected = format!("it was truncated to {} of {} bytes", whole.len() / 2, whole.len());
+    assert!(error.contains(&expected), "{error}");
+}
+
+/// Checkpoints delete the log before them. One that began before everything in the log was a source would delete the rest.
+#[test]
+fn a_checkpoint_waits_until_everything_that_was_read_is_a_source() {
+    let folder = TempDir::new().unwrap();
+    let settings = settings(&folder);
+    let (mut opened, _) = open(&settings).unwrap();
+    append(opened.store(), "read");
+    opened.close();
+    let mut loading = Loading::open(&settings).unwrap();
+    assert_eq!(read(&mut loading).unwrap(), ["7 read"]);
+    let mut opened = loading.start(Arc::default()).unwrap();
+    let store = opened.store().clone();
+    store.request_checkpoint();
+    for _ in 0..100 {
+        append(&store, "new");
+        store.flush();
+    }
+    assert_eq!(store.0.metrics.store_checkpoints.load(Relaxed), 0);
+    store.add_source(Arc::new(Rest(Mutex::new(vec!["all".into()]))));
+    opened.allow_checkpoints();
+    store.checkpoint();
+    opened.close();
+    assert_eq!(read(&mut Loading::open(&settings).unwrap()).unwrap(), ["7 all"]);
+}
+
+/// With an interval nothing waits until it is written, so what is appended has to wait if the disk is slow.
+#[tokio::test]
+async fn what_waits_for_the_disk_is_bounded_although_it_is_confirmed_before() {
+    let folder = TempDir::new().unwrap();
+    let sync = SyncMode::Every(Duration::from_millis(500));
+    let mut loading = Loading::open(&Settings { sync, ..settings(&folder) }).unwrap();
+    read(&mut loading).unwrap();
+    let open = loading.start(Arc::default()).unwrap();
+    let (store, text) = (open.store().clone(), "x".repeat(1 << 20));
+    for _ in 0..120 {
+        store.admitted().await;
+        append(&store, &text);
+        assert!(store.0.state().records.len() <= MAX_BUFFERED + (2 << 20));
+    }
+    assert!(store.0.metrics.store_commits.load(Relaxed) > 0, "it had to wait");
+    store.flush();
 }

@@ -1,12 +1,17 @@
-//! What the memory engine keeps for Action Cable. A restart forgets it, as it forgets the histories.
+//! What the memory engine keeps for Action Cable. With a store, a restart restores it, as it restores the histories.
+
+mod records;
 
 use super::Memory;
+use super::durable::{Durable, Kind};
+use super::times::Times;
 use crate::cable::{Cable, CableQuery, CableRequest, CableWrite, SESSION_LIFETIME, cursor_lifetime};
 use crate::client::Client;
 use crate::engine::cable_places::CablePlaces;
 use crate::engine::unpositioned;
 use crate::metrics::Metrics;
 use crate::outcome::Outcome;
+use crate::store::{Source, Store};
 use nodevent_protocol::action_cable::stored::CableKey;
 use nodevent_protocol::history::Position;
 use nodevent_protocol::publication;
@@ -26,10 +31,16 @@ pub(super) struct CableInMemory {
     values: Mutex<Values>,
     whispers: mpsc::Sender<String>,
     metrics: Arc<Metrics>,
+    /// `None`: there is no store.
+    durable: Option<Durable>,
 }
 
+/// Values that a checkpoint writes under one lock.
+const STEP: usize = 256;
+
+/// Cursors and sessions.
 #[derive(Debug, Default)]
-struct Values(CablePlaces<Value>);
+pub(super) struct Values(CablePlaces<Value>);
 
 #[derive(Debug)]
 enum Value {
@@ -76,8 +87,13 @@ impl Values {
 // === impl CableInMemory ===
 
 impl CableInMemory {
-    /// Called on the runtime.
-    pub(super) fn start(memory: &Arc<Memory>, metrics: Arc<Metrics>) -> Self {
+    /// Starts with these values. Called on the runtime.
+    pub(super) fn start(
+        memory: &Arc<Memory>,
+        metrics: Arc<Metrics>,
+        values: Values,
+        durable: Option<Durable>,
+    ) -> Arc<Self> {
         let (whispers, mut waiting) = mpsc::channel::<String>(MAX_WHISPERS);
         let publisher = Arc::clone(memory);
         tokio::spawn(async move {
@@ -89,7 +105,19 @@ impl CableInMemory {
                 }
             }
         });
-        Self { memory: Arc::clone(memory), values: Mutex::default(), whispers, metrics }
+        let (memory, values) = (Arc::clone(memory), Mutex::new(values));
+        let this = Arc::new(Self { memory, values, whispers, metrics, durable });
+        if let Some(durable) = &this.durable {
+            durable.store.add_source(Arc::clone(&this) as _);
+        }
+        this
+    }
+
+    /// Appends what is kept under a name, if there is a store. If it is lost, a page receives again what it has.
+    fn note(&self, values: &Values, key: CableKey) {
+        if let Some(durable) = &self.durable {
+            durable.note_lazily(Kind::Cable, |one| values.write_one(key, &Times::now(), one));
+        }
     }
 
     fn values(&self) -> MutexGuard<'_, Values> {
@@ -102,7 +130,11 @@ impl Cable for CableInMemory {
     fn read(&self, request: CableRequest) -> Outcome<Option<Box<str>>> {
         let mut values = self.values();
         values.0.expire(Instant::now());
-        Outcome::Ready(values.read(request.query))
+        let found = values.read(request.query);
+        if let (CableQuery::Session { key }, Some(_)) = (request.query, &found) {
+            self.note(&values, key);
+        }
+        Outcome::Ready(found)
     }
 
     fn write(&self, client: Client, write: CableWrite) {
@@ -113,9 +145,11 @@ impl Cable for CableInMemory {
                 let Some(retention) = self.memory.policy.of(&stream) else { return };
                 let until = now + cursor_lifetime(retention.age);
                 values.move_cursor(key, client, holder, position, until);
+                self.note(&values, key);
             }
             CableWrite::Session { key, text } => {
                 values.0.insert(key, client, text.len(), Value::Session(text), now + SESSION_LIFETIME);
+                self.note(&values, key);
             }
         }
     }
@@ -123,6 +157,21 @@ impl Cable for CableInMemory {
     fn whisper(&self, _room: &str, text: String) {
         if self.whispers.try_send(text).is_err() {
             self.metrics.dropped_whispers.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+impl Source for CableInMemory {
+    fn write_all(&self, store: &Store) {
+        let Some(durable) = &self.durable else { return };
+        let keys = self.values().keys();
+        for some in keys.chunks(STEP) {
+            let (values, times) = (self.values(), Times::now());
+            for key in some {
+                durable.append(Kind::Cable, |one| values.write_one(*key, &times, one));
+            }
+            drop(values);
+            store.pause();
         }
     }
 }

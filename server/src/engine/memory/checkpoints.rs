@@ -76,6 +76,7 @@ pub fn compact(loading: Loading, settings: &[StoredNamespace]) -> Result<(), Sto
         let durable = Durable::new(store.clone(), namespace.number());
         store.add_source(Arc::new(Resting { namespace, durable }));
     }
+    restored.open.allow_checkpoints();
     store.checkpoint();
     Ok(())
 }
@@ -95,6 +96,12 @@ impl Source for Resting {
         }
         if let Some(journal) = namespace.journal() {
             durable.append(Kind::Journal, |one| journal.write_all(&Times::now(), one));
+        }
+        if let Some(values) = namespace.cable() {
+            values.write_all(durable);
+        }
+        if let Some(pages) = namespace.pages() {
+            pages.write_all(durable);
         }
         for revocation in namespace.revocations() {
             append_revocation(durable, revocation);

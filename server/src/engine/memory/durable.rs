@@ -49,6 +49,10 @@ pub(super) enum Kind {
     Journal = 23,
     /// A revocation.
     Revoked = 30,
+    /// A cursor or a session of Action Cable, or that there is none any more.
+    Cable = 40,
+    /// A page with its subscriptions, or that it is forgotten.
+    Page = 50,
 }
 
 /// A capability's part of the store.
@@ -92,8 +96,9 @@ pub(super) type Place = OwnedSemaphorePermit;
 impl Kind {
     pub(super) fn parse(kind: u8) -> Option<Self> {
         use Kind::{
-            History, Journal, JournalAppended, JournalRemoved, Jumped, Key, LettersRemoved, Mailbox,
-            MailboxAcknowledged, MailboxConnected, MailboxDisconnected, MailboxStored, Published, Revoked, Room,
+            Cable, History, Journal, JournalAppended, JournalRemoved, Jumped, Key, LettersRemoved, Mailbox,
+            MailboxAcknowledged, MailboxConnected, MailboxDisconnected, MailboxStored, Page, Published, Revoked,
+            Room,
         };
         let all = [
             Published,
@@ -111,6 +116,8 @@ impl Kind {
             LettersRemoved,
             Journal,
             Revoked,
+            Cable,
+            Page,
         ];
         all.into_iter().find(|one| *one as u8 == kind)
     }
@@ -140,6 +147,11 @@ impl Durable {
         self.store.append_if_possible(kind as u8, self.namespace, write);
     }
 
+    /// Appends a record whose loss costs little.
+    pub(super) fn note_lazily(&self, kind: Kind, write: impl FnOnce(&mut Encoder<'_>)) {
+        self.store.append_lazily(kind as u8, self.namespace, write);
+    }
+
     /// Up to where the log has what this capability shows. Read it with the lock held.
     pub(super) fn newest(&self) -> LogPosition {
         self.newest.load(Relaxed)
@@ -151,6 +163,14 @@ impl Durable {
     /// [`Unavailable`]: the disk does not accept it. It may later.
     pub(super) async fn written(&self, position: LogPosition) -> Result<(), Unavailable> {
         within(self.store.written(position)).await
+    }
+
+    /// Waits while very much waits for the disk.
+    ///
+    /// # Errors
+    /// [`Unavailable`]: it takes too long.
+    pub(super) async fn admitted(&self) -> Result<(), Unavailable> {
+        within(self.store.admitted()).await
     }
 
     /// # Errors
@@ -181,6 +201,7 @@ impl Outputs {
     /// [`Unavailable`]: the disk accepts nothing.
     pub(super) async fn place(&self, bytes: usize) -> Result<Place, Unavailable> {
         self.durable.check()?;
+        self.durable.admitted().await?;
         let kilobytes = u32::try_from(bytes.div_ceil(1024)).unwrap_or(MAX_WAITING).clamp(1, MAX_WAITING);
         match within(Arc::clone(&self.waiting).acquire_many_owned(kilobytes)).await? {
             Ok(place) => Ok(place),

@@ -43,6 +43,8 @@ pub(super) struct MemoryHistory {
     idempotency: HashMap<String, (Position, Instant)>,
     bytes: usize,
     max_bytes: usize,
+    /// Whether records of a store are read. Then nothing is evicted, and rooms are in no list: that is made up for at the end.
+    is_restoring: bool,
     /// The log of a room that does not exist.
     no_log: Log,
 }
@@ -100,8 +102,14 @@ impl MemoryHistory {
             idempotency: HashMap::new(),
             bytes: 0,
             max_bytes,
+            is_restoring: false,
             no_log: Log::new(),
         }
+    }
+
+    /// Returns an empty history for records of a store. [`MemoryHistory::restored`] must follow.
+    pub(super) fn restoring(max_bytes: usize) -> Self {
+        Self { is_restoring: true, ..Self::new(max_bytes) }
     }
 
     /// Makes an epoch of absent positions.
@@ -151,6 +159,10 @@ impl MemoryHistory {
         self.bytes = self.bytes + after - before;
         let previous = &mut self.owners[old_owner];
         previous.bytes -= ROOM_OVERHEAD + name.len() + before;
+        if self.is_restoring {
+            self.owners[owner].bytes += ROOM_OVERHEAD + name.len() + after;
+            return;
+        }
         let name = previous.lru_position_only.remove(&old).or_else(|| previous.lru_with_log.remove(&old));
         if let Some(name) = name {
             self.owners[owner].bytes += ROOM_OVERHEAD + name.len() + after;
@@ -277,7 +289,9 @@ impl MemoryHistory {
         let name: Arc<str> = name.into();
         self.bytes += ROOM_OVERHEAD + name.len();
         self.owners[owner].bytes += ROOM_OVERHEAD + name.len();
-        self.owners[owner].lru_position_only.insert(self.lru_tick, Arc::clone(&name));
+        if !self.is_restoring {
+            self.owners[owner].lru_position_only.insert(self.lru_tick, Arc::clone(&name));
+        }
         let room = Room {
             owner,
             position: Position { epoch: Position::room_epoch(rand::random()), offset: 0 },
@@ -295,6 +309,9 @@ impl MemoryHistory {
 
     /// Removes what is too old, and what exceeds the limit.
     fn evict(&mut self, now: Instant) {
+        if self.is_restoring {
+            return;
+        }
         for owner in 0..self.owners.len() {
             while self.evict_one(owner, now, false) {}
         }

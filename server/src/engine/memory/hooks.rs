@@ -114,6 +114,10 @@ impl JournalInMemory {
 
 impl Journal for JournalInMemory {
     fn append<'a>(&'a self, events: &'a [HookEvent]) -> Pending<'a, Dropped> {
+        // Each attempt would append them again.
+        if let Some(Err(error)) = self.durable.as_ref().map(Durable::check) {
+            return Box::pin(ready(Err(error)));
+        }
         let mut state = self.state();
         // Keys do not matter: no other server reports to this journal.
         events.iter().for_each(|event| state.push(self.run, event.part, event.text.clone()));

@@ -97,6 +97,8 @@ impl Memory {
         let journal =
             recorder.as_ref().map(|recorder| JournalInMemory::new(recorder.limits(), state, of_another()) as _);
         let states = fanout.has_connection_states().then(|| Arc::new(StatesInMemory::default()) as _);
+        let cable_values = parts.cable;
+        let (pages_state, cable_durable, pages_durable) = (parts.pages, of_another(), of_another());
         let serves_cable = fanout.is_served_by("action_cable");
         let (history, replies, runtime) = (Mutex::new(parts.history), fanout.clone(), Handle::current());
         let outputs = durable.map(|durable| Outputs::start(durable, fanout.clone()));
@@ -105,9 +107,11 @@ impl Memory {
         if let Some(durable) = memory.durable() {
             durable.store.add_source(Arc::clone(&memory) as _);
         }
-        let pages =
-            pages.zip(own_fanout).map(|(settings, fanout)| PagesInMemory::start(settings, fanout, &memory) as _);
-        let cable = serves_cable.then(|| Arc::new(CableInMemory::start(&memory, Arc::clone(&metrics))) as _);
+        let pages = pages.zip(own_fanout).map(|(settings, fanout)| {
+            PagesInMemory::start(settings, fanout, &memory, pages_state, pages_durable) as _
+        });
+        let cable = serves_cable
+            .then(|| CableInMemory::start(&memory, Arc::clone(&metrics), cable_values, cable_durable) as _);
         let connections = presence.as_ref().map(|_| Arc::new(UserConnectionsInMemory::default()) as _);
         let presence = presence.map(|settings| MemoryPresence::start(&memory, settings, metrics, recorder) as _);
         Engine {
@@ -336,7 +340,11 @@ impl Revoke for Memory {
             fanout.revoke(vec![revocation.clone()]).map_err(full)?;
             drop(fanout);
             match self.durable() {
-                Some(durable) => durable.written(append_revocation(durable, revocation)).await,
+                Some(durable) => {
+                    // If it is not appended, the next checkpoint contains it.
+                    durable.admitted().await?;
+                    durable.written(append_revocation(durable, revocation)).await
+                }
                 None => Ok(()),
             }
         })

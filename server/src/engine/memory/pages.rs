@@ -1,13 +1,18 @@
 //! The pages of visitors in this process.
 //!
 //! What has expired is removed in bounded steps with each change, and by a task, so that pages that never connect leave
-//! nothing behind.
+//! nothing behind. With a store, a restart restores them.
+
+mod records;
 
 use super::super::Fanout;
 use super::Memory;
+use super::durable::{Durable, Kind};
+use super::times::Times;
 use crate::history::Since;
 use crate::outcome::{Outcome, Pending};
 use crate::pages::{Changed, IsVisible, PageChange, PageNotice, PageReplyTo, PageSettings, Pages, Received};
+use crate::store::{Source, Store};
 use nodevent_protocol::history::Position;
 use nodevent_protocol::pages::{self, ITSELF, PageDigest, Subscription};
 use std::collections::hash_map::Entry;
@@ -30,10 +35,15 @@ pub(super) struct PagesInMemory {
     fanout: tokio::sync::Mutex<Fanout>,
     /// Locked briefly, and never across an await. Shards lock it too, when a page connects.
     state: Mutex<State>,
+    /// `None`: there is no store.
+    durable: Option<Durable>,
 }
 
+/// Pages that a checkpoint writes under one lock.
+const STEP: usize = 64;
+
 #[derive(Debug, Default)]
-struct State {
+pub(super) struct State {
     pages: HashMap<PageDigest, Page>,
     /// When pages are forgotten.
     expiries: BTreeSet<(Instant, PageDigest)>,
@@ -53,13 +63,28 @@ struct Page {
 // === impl PagesInMemory ===
 
 impl PagesInMemory {
-    /// Starts it on the current runtime.
-    pub(super) fn start(settings: PageSettings, fanout: Fanout, memory: &Arc<Memory>) -> Arc<Self> {
-        let state = Mutex::default();
-        let pages =
-            Arc::new(Self { settings, memory: Arc::clone(memory), fanout: tokio::sync::Mutex::new(fanout), state });
+    /// Starts it with these pages on the current runtime.
+    pub(super) fn start(
+        settings: PageSettings,
+        fanout: Fanout,
+        memory: &Arc<Memory>,
+        state: State,
+        durable: Option<Durable>,
+    ) -> Arc<Self> {
+        let (memory, fanout, state) = (Arc::clone(memory), tokio::sync::Mutex::new(fanout), Mutex::new(state));
+        let pages = Arc::new(Self { settings, memory, fanout, state, durable });
+        if let Some(durable) = &pages.durable {
+            durable.store.add_source(Arc::clone(&pages) as _);
+        }
         tokio::spawn(sweep(Arc::downgrade(&pages)));
         pages
+    }
+
+    /// Appends what a page has now, if there is a store. If it is lost, a page receives again what it has.
+    fn note(&self, state: &State, page: PageDigest) {
+        if let Some(durable) = &self.durable {
+            durable.note_lazily(Kind::Page, |one| state.write_page(page, &Times::now(), one));
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -93,10 +118,22 @@ impl Pages for PagesInMemory {
                 (channel.into(), read.and_then(|read| read.recovery.position))
             };
             let subscribe: Vec<Subscription> = change.subscribe.iter().map(|channel| position(channel)).collect();
-            let changed = self.state().change(change, &subscribe, &self.settings, Instant::now());
+            let (changed, written) = {
+                let mut state = self.state();
+                let changed = state.change(change, &subscribe, &self.settings, Instant::now());
+                let is_done = matches!(changed, Changed::Done { .. });
+                let written = self.durable.as_ref().filter(|_| is_done).map(|durable| {
+                    (durable, durable.append(Kind::Page, |one| state.write_page(change.page, &Times::now(), one)))
+                });
+                (changed, written)
+            };
             if matches!(changed, Changed::Done { subscribed, unsubscribed, .. } if subscribed + unsubscribed > 0) {
                 let unsubscribed = change.unsubscribe.clone();
                 fanout.notify_page(PageNotice { page: change.page, unsubscribed }).await;
+            }
+            drop(fanout);
+            if let Some((durable, position)) = written {
+                durable.written(position).await?;
             }
             Ok(changed)
         })
@@ -116,11 +153,19 @@ impl Pages for PagesInMemory {
     }
 
     fn open(&self, page: PageDigest, _reply_to: PageReplyTo) -> Outcome<Vec<Subscription>> {
-        Outcome::Ready(self.state().open(page, self.settings.grace, Instant::now()))
+        let mut state = self.state();
+        let subscriptions = state.open(page, self.settings.grace, Instant::now());
+        if !subscriptions.is_empty() {
+            self.note(&state, page);
+        }
+        Outcome::Ready(subscriptions)
     }
 
     fn close(&self, page: PageDigest, received: Received) {
-        self.state().close(page, received, &self.settings, Instant::now());
+        let mut state = self.state();
+        if state.close(page, received, &self.settings, Instant::now()) {
+            self.note(&state, page);
+        }
     }
 }
 
@@ -231,8 +276,9 @@ impl State {
         all
     }
 
-    fn close(&mut self, digest: PageDigest, received: Received, settings: &PageSettings, now: Instant) {
-        let Some(page) = self.pages.get_mut(&digest).filter(|page| page.expires > now) else { return };
+    /// Whether there is such a page.
+    fn close(&mut self, digest: PageDigest, received: Received, settings: &PageSettings, now: Instant) -> bool {
+        let Some(page) = self.pages.get_mut(&digest).filter(|page| page.expires > now) else { return false };
         let (only_where_none, received) = received.into_parts();
         for (channel, position) in received {
             if let Some(own) = page.channels.iter_mut().find(|(one, _)| *one == channel)
@@ -246,6 +292,22 @@ impl State {
         let is_kept_longer = page.connected_since.is_some();
         let time = if is_kept_longer { settings.grace } else { settings.initial.min(settings.grace) };
         self.keep_until(digest, now + time);
+        true
+    }
+}
+
+impl Source for PagesInMemory {
+    fn write_all(&self, store: &Store) {
+        let Some(durable) = &self.durable else { return };
+        let pages = self.state().digests();
+        for some in pages.chunks(STEP) {
+            let (state, times) = (self.state(), Times::now());
+            for page in some {
+                durable.append(Kind::Page, |one| state.write_page(*page, &times, one));
+            }
+            drop(state);
+            store.pause();
+        }
     }
 }
 

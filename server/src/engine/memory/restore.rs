@@ -1,9 +1,11 @@
 //! Reads a store: makes what each namespace had of the records.
 
+use super::cable::Values as CableValues;
 use super::durable::{Durable, Kind};
 use super::history::MemoryHistory;
 use super::hooks::State as JournalState;
 use super::mailbox::MemoryMailboxes;
+use super::pages::State as PagesState;
 use super::times::Times;
 use crate::config::history::History;
 use crate::hooks::JournalLimits;
@@ -26,6 +28,10 @@ pub struct StoredNamespace {
     pub mailboxes: Option<MailboxSettings>,
     /// Its journal of hooks, if it has one.
     pub journal: Option<JournalLimits>,
+    /// Whether clients of Action Cable connect to it.
+    pub serves_cable: bool,
+    /// Whether the application subscribes pages.
+    pub has_pages: bool,
 }
 
 /// What a namespace had.
@@ -37,6 +43,8 @@ pub struct Restored {
     has_head: bool,
     mailboxes: Option<MemoryMailboxes>,
     journal: Option<JournalState>,
+    cable: Option<CableValues>,
+    pages: Option<PagesState>,
     revocations: HashMap<Target, Revocation>,
 }
 
@@ -67,6 +75,8 @@ pub(super) struct Parts {
     pub(super) history: MemoryHistory,
     pub(super) mailboxes: Option<MemoryMailboxes>,
     pub(super) journal: Option<JournalState>,
+    pub(super) cable: CableValues,
+    pub(super) pages: PagesState,
     pub(super) revocations: Vec<Revocation>,
     pub(super) durable: Option<Durable>,
 }
@@ -151,10 +161,12 @@ impl Restored {
     fn empty(settings: StoredNamespace, number: u16) -> Self {
         Self {
             number,
-            history: MemoryHistory::new(settings.history.max_memory),
+            history: MemoryHistory::restoring(settings.history.max_memory),
             has_head: false,
             mailboxes: settings.mailboxes.as_ref().map(MemoryMailboxes::restoring),
             journal: settings.journal.map(|_| JournalState::default()),
+            cable: settings.serves_cable.then(CableValues::default),
+            pages: settings.has_pages.then(PagesState::default),
             revocations: HashMap::new(),
             settings,
         }
@@ -173,6 +185,14 @@ impl Restored {
                 history.restore_head(from, times)
             }
             Kind::Revoked => self.restore_revocation(from),
+            Kind::Cable => {
+                let Some(values) = &mut self.cable else { return Restoring::NotConfigured };
+                values.restore(from, times)
+            }
+            Kind::Page => {
+                let Some(pages) = &mut self.pages else { return Restoring::NotConfigured };
+                pages.restore(from, times)
+            }
             Kind::JournalAppended | Kind::JournalRemoved | Kind::LettersRemoved | Kind::Journal => {
                 let Some((state, limits)) = self.journal.as_mut().zip(self.settings.journal) else {
                     return Restoring::NotConfigured;
@@ -208,6 +228,12 @@ impl Restored {
         if let Some((mailboxes, settings)) = self.mailboxes.as_mut().zip(self.settings.mailboxes.as_ref()) {
             mailboxes.restored(settings);
         }
+        if let Some(values) = &mut self.cable {
+            values.restored();
+        }
+        if let Some(pages) = &mut self.pages {
+            pages.restored();
+        }
     }
 
     pub(super) fn number(&self) -> u16 {
@@ -226,6 +252,14 @@ impl Restored {
         self.journal.as_ref()
     }
 
+    pub(super) fn cable(&self) -> Option<&CableValues> {
+        self.cable.as_ref()
+    }
+
+    pub(super) fn pages(&self) -> Option<&PagesState> {
+        self.pages.as_ref()
+    }
+
     pub(super) fn revocations(&self) -> impl Iterator<Item = &Revocation> {
         self.revocations.values()
     }
@@ -236,6 +270,8 @@ impl Restored {
             history: self.history,
             mailboxes: self.mailboxes,
             journal: self.journal,
+            cable: self.cable.unwrap_or_default(),
+            pages: self.pages.unwrap_or_default(),
             revocations: self.revocations.into_values().collect(),
             durable: Some(Durable::new(store.clone(), self.number)),
         }
@@ -247,6 +283,8 @@ impl Restored {
         let mut all = self.history.describe();
         all.extend(self.mailboxes.iter().flat_map(MemoryMailboxes::describe));
         all.extend(self.journal.iter().flat_map(JournalState::describe));
+        all.extend(self.cable.iter().flat_map(CableValues::describe));
+        all.extend(self.pages.iter().flat_map(PagesState::describe));
         let mut revoked: Vec<_> =
             self.revocations.values().map(|one| format!("{:?} {:?}", one.target.user, one.before_ms)).collect();
         revoked.sort();
@@ -275,6 +313,8 @@ impl Parts {
             history: MemoryHistory::new(max_memory),
             mailboxes: mailboxes.cloned().map(MemoryMailboxes::new),
             journal: None,
+            cable: CableValues::default(),
+            pages: PagesState::default(),
             revocations: Vec::new(),
             durable: None,
         }

@@ -1,6 +1,8 @@
 //! The records of histories: what is appended to the store with each change, what a checkpoint contains, and how a start
 //! makes the histories of it.
 //!
+//! What a start reads is put into lists and limited only when all of it is there, which is faster.
+//!
 //! A checkpoint is written while others publish. So a record may come before that of its room: then the room begins with
 //! the record, and the later one replaces it.
 
@@ -133,11 +135,6 @@ impl MemoryHistory {
         self.bytes += memory;
         self.owners[owner].bytes += memory;
         let name: Arc<str> = name.into();
-        let list = match log.is_empty() {
-            true => &mut self.owners[owner].lru_position_only,
-            false => &mut self.owners[owner].lru_with_log,
-        };
-        list.insert(lru_tick, Arc::clone(&name));
         self.lru_tick = self.lru_tick.max(lru_tick).max(born);
         let (age, position_ttl) = (retention.age, retention.position_ttl());
         let room = Room { owner, position, born, jump, log, bytes, lru_tick, published, age, position_ttl };
@@ -213,8 +210,14 @@ impl MemoryHistory {
         Some(())
     }
 
-    /// Removes what is too old, after all records were restored.
+    /// Lists all rooms, and removes what is too old or too much, after all records were restored.
     pub(in super::super) fn restored(&mut self) {
+        self.is_restoring = false;
+        for (name, room) in &self.rooms {
+            let owner = &mut self.owners[room.owner];
+            let list = if room.log.is_empty() { &mut owner.lru_position_only } else { &mut owner.lru_with_log };
+            list.insert(room.lru_tick, Arc::clone(name));
+        }
         self.evict(Instant::now());
     }
 
@@ -228,12 +231,9 @@ impl MemoryHistory {
 
     fn detach(&mut self, name: &str) -> Option<Room> {
         let room = self.rooms.remove(name)?;
-        let (owner, bytes) = (&mut self.owners[room.owner], ROOM_OVERHEAD + name.len() + room.bytes);
-        owner.bytes -= bytes;
+        let bytes = ROOM_OVERHEAD + name.len() + room.bytes;
+        self.owners[room.owner].bytes -= bytes;
         self.bytes -= bytes;
-        if owner.lru_with_log.remove(&room.lru_tick).is_none() {
-            owner.lru_position_only.remove(&room.lru_tick);
-        }
         Some(room)
     }
 
@@ -242,11 +242,7 @@ impl MemoryHistory {
         let bytes = std::mem::take(&mut room.bytes);
         room.log = Log::new();
         self.bytes -= bytes;
-        let owner = &mut self.owners[room.owner];
-        owner.bytes -= bytes;
-        if let Some(name) = owner.lru_with_log.remove(&room.lru_tick) {
-            owner.lru_position_only.insert(room.lru_tick, name);
-        }
+        self.owners[room.owner].bytes -= bytes;
     }
 
     /// Calls `each` with every publication that is stored.

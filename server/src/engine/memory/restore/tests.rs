@@ -35,7 +35,14 @@ fn namespace() -> StoredNamespace {
         max_memory: 1 << 26,
     };
     let journal = JournalLimits { size: 20, bytes: 10_000, dead_letters: 5 };
-    StoredNamespace { name: "/a".into(), history, mailboxes: Some(mailboxes), journal: Some(journal) }
+    StoredNamespace {
+        name: "/a".into(),
+        history,
+        mailboxes: Some(mailboxes),
+        journal: Some(journal),
+        serves_cable: true,
+        has_pages: true,
+    }
 }
 
 /// What has a store, as an engine has it.
@@ -51,6 +58,8 @@ struct State {
     history: Mutex<MemoryHistory>,
     mailboxes: Mutex<MemoryMailboxes>,
     revocations: Mutex<HashMap<Target, Revocation>>,
+    cable: Mutex<CableValues>,
+    pages: Mutex<PagesState>,
     durable: Durable,
 }
 
@@ -58,6 +67,8 @@ impl Source for State {
     fn write_all(&self, store: &Store) {
         write_history(|| self.history.lock().unwrap(), &self.durable, store);
         write_mailboxes(|| self.mailboxes.lock().unwrap(), &self.durable, store);
+        self.cable.lock().unwrap().write_all(&self.durable);
+        self.pages.lock().unwrap().write_all(&self.durable);
         for revocation in self.revocations.lock().unwrap().values() {
             append_revocation(&self.durable, revocation);
         }
@@ -83,13 +94,17 @@ impl Sandbox {
         let durable = parts.durable.unwrap();
         let journal =
             JournalInMemory::new(namespace().journal.unwrap(), parts.journal.unwrap(), Some(durable.another()));
+        let (cable, pages) = (Mutex::new(parts.cable), Mutex::new(parts.pages));
         let state = Arc::new(State {
             history: Mutex::new(parts.history),
             mailboxes: Mutex::new(parts.mailboxes.unwrap()),
             revocations,
+            cable,
+            pages,
             durable: durable.clone(),
         });
         open.store().add_source(Arc::clone(&state) as _);
+        open.allow_checkpoints();
         Self { open, state, journal, durable, metrics }
     }
 
@@ -161,6 +176,20 @@ impl Sandbox {
         known.before_ms = known.before_ms.max(before_ms);
     }
 
+    /// A page has received a stream up to a position, or a connection has ended, or is restored.
+    fn cable(&self, name: &str, number: u64) {
+        let (mut values, until) = (self.state.cable.lock().unwrap(), Instant::now() + HOUR);
+        let key = values.change(name, number, until);
+        self.durable.note_lazily(Kind::Cable, |one| values.write_one(key, &Times::now(), one));
+    }
+
+    /// An application changes what a page is subscribed to, or the page connects or disconnects.
+    fn page(&self, name: &str, number: u64) {
+        let mut pages = self.state.pages.lock().unwrap();
+        let page = pages.change_at_random(name, number);
+        self.durable.append(Kind::Page, |one| pages.write_page(page, &Times::now(), one));
+    }
+
     fn report(&self, number: u32) {
         let part = if number.is_multiple_of(2) { Part::Others } else { Part::Connections };
         let event = HookEvent { key: "".into(), text: format!("{{\"n\":{number}}}").into(), part };
@@ -187,13 +216,15 @@ impl Sandbox {
         let name = format!("n{number}");
         match rng.random_range(0..100) {
             0..40 => self.publish(&name, rng.random_range(0..300), None),
-            40..50 => self.publish(&name, 1, Some(&rng.random_range(0..5).to_string())),
+            40..45 => self.page(&name, rng.random()),
+            45..50 => self.publish(&name, 1, Some(&rng.random_range(0..5).to_string())),
             50..65 => self.mail(&name, rng.random()),
             65..72 => self.acknowledge(&name),
             72..76 => self.connect(&of_device(&name, &rng.random_range(0..40).to_string())),
             76..80 => self.connect(&name),
             80..84 => self.revoke(&name, rng.random_range(0..u64::from(u32::MAX))),
-            84..94 => self.report(rng.random()),
+            84..90 => self.report(rng.random()),
+            90..94 => self.cable(&name, rng.random()),
             94..98 => self.send_events(rng.random()),
             _ => self.clear_letters(rng.random()),
         }
@@ -203,6 +234,8 @@ impl Sandbox {
         let mut all = self.history().describe();
         all.extend(self.state.mailboxes.lock().unwrap().describe());
         all.extend(self.journal.describe());
+        all.extend(self.state.cable.lock().unwrap().describe());
+        all.extend(self.state.pages.lock().unwrap().describe());
         let revocations = self.state.revocations.lock().unwrap();
         let mut revoked: Vec<_> =
             revocations.values().map(|one| format!("{:?} {:?}", one.target.user, one.before_ms)).collect();
@@ -322,6 +355,54 @@ async fn a_group_that_is_torn_anywhere_is_there_as_a_whole_or_not_at_all() {
     }
 }
 
+/// Every byte at which the last group can be torn, and every length to which the file can be cut, in a long run; some of them
+/// otherwise. A torn group is there as a whole or not at all. A file that was cut is served whole, or is damaged.
+#[test]
+fn a_file_that_was_torn_or_cut_at_any_byte_is_never_served_in_part() {
+    let folder = TempDir::new().unwrap();
+    let sandbox = Sandbox::open(folder.path());
+    let file = || std::fs::read(folder.path().join(FILE)).unwrap();
+    (0..20).for_each(|number| sandbox.publish(&format!("n{number}"), 300, None));
+    sandbox.open.store().flush();
+    let (before, state_before) = (file(), sandbox.describe());
+    sandbox.publish("n1", 3_000, None);
+    sandbox.open.store().flush();
+    let (after, state_after) = (file(), sandbox.describe());
+    drop(sandbox);
+    let byte = |of: &[u8], at: usize| of.get(at).copied().unwrap_or(0);
+    let length = before.len().max(after.len());
+    let changed: Vec<usize> = (0..length).filter(|at| byte(&before, *at) != byte(&after, *at)).collect();
+    let step = changed.len().div_ceil(rounds(60, changed.len()));
+    let (mut old, mut new) = (0, 0);
+    for cut in changed.iter().copied().step_by(step) {
+        let begun: Vec<u8> = (0..length).map(|at| byte(if at <= cut { &after } else { &before }, at)).collect();
+        let ended: Vec<u8> = (0..length).map(|at| byte(if at >= cut { &after } else { &before }, at)).collect();
+        for torn in [begun, ended] {
+            let state = describe_file(&torn).unwrap_or_else(|error| panic!("torn at {cut}: {error}"));
+            (old, new) = (old + usize::from(state == state_before), new + usize::from(state == state_after));
+            assert!(state == state_before || state == state_after, "torn at {cut}");
+        }
+    }
+    let mut damaged = 0;
+    let cuts = rounds(50, 1_000);
+    for number in 0..cuts {
+        let end = after.len() * number / cuts;
+        match describe_file(&after[..end]) {
+            Ok(state) => assert!(state == state_after || end == 0, "cut at {end}"),
+            Err(error) => {
+                assert!(matches!(error, StoreError::Damaged { .. }), "cut at {end}: {error}");
+                damaged += 1;
+            }
+        }
+    }
+    println!(
+        "{} bytes at which the last group was torn: {old} times the group before, {new} times the last one; {cuts} cuts, of which \
+         {damaged} were damaged",
+        changed.len().div_ceil(step)
+    );
+    assert!(old > 0 && new > 0 && damaged > 0);
+}
+
 #[test]
 fn with_an_interval_a_crash_makes_all_clients_load_again_and_repeats_no_position() {
     let folder = TempDir::new().unwrap();
@@ -354,13 +435,16 @@ fn what_the_configuration_does_not_have_any_more_is_kept() {
     let sandbox = Sandbox::open(folder.path());
     sandbox.publish("room", 1, None);
     sandbox.mail("ann", 1);
+    sandbox.cable("page", 2);
+    sandbox.page("page", 2);
     sandbox.open.store().flush();
     let expected = sandbox.describe();
     drop(sandbox);
     let other = StoredNamespace { name: "/b".into(), ..namespace() };
     super::super::checkpoints::compact(Loading::open(&on(folder.path())).unwrap(), &[other]).unwrap();
     assert_eq!(Sandbox::open(folder.path()).describe(), expected);
-    let without = StoredNamespace { mailboxes: None, journal: None, ..namespace() };
+    let without =
+        StoredNamespace { mailboxes: None, journal: None, serves_cable: false, has_pages: false, ..namespace() };
     super::super::checkpoints::compact(Loading::open(&on(folder.path())).unwrap(), &[without]).unwrap();
     assert_eq!(Sandbox::open(folder.path()).describe(), expected);
 }
