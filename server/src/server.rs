@@ -2,7 +2,9 @@
 //!
 //! [`Server::start`] binds the listeners first, so that a busy port is reported before anything else happens. Then it
 //! starts the shards, then the engines that push into them. [`Server::run`] accepts connections until its shutdown
-//! future completes. Then readiness fails, the listeners close, and the connections are closed over the drain timeout.
+//! future completes. Then readiness fails, the listeners close, and the connections are closed over the drain timeout. With
+//! [`Shutdown::Replaced`], another server has the listening sockets, and clients wait for it, so all this is as short as
+//! possible.
 
 mod reload;
 
@@ -27,6 +29,7 @@ use crate::engine::redis::{self, Redis};
 use crate::hooks::{Recorder, keep_journal};
 use crate::http::{
     self, Bound, BoundHandover, BoundSocket, ConsoleAccess, Endpoint, Http, HttpService, Inherited, ListenError,
+    ListeningSocket,
     NotificationsSource, TurtedPush,
 };
 use crate::mailbox::MailboxSettings;
@@ -43,7 +46,7 @@ use reload::Used;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, JoinHandle};
@@ -54,6 +57,11 @@ use tokio::sync::watch;
 const DRAIN_POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// Time that a shutdown may take after the drain timeout, for the last close frames.
 const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
+
+/// The longest drain of a server that is replaced: clients that reconnect meanwhile wait for the new one.
+const REPLACED_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a server that is replaced waits for requests on sockets that it has accepted.
+const LAST_REQUESTS_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Maximum size that an engine adds to a publication for its position. Bytes.
 const POSITION_BYTES: usize = 64;
@@ -104,6 +112,15 @@ pub struct Server {
     store: Option<OpenStore>,
 }
 
+/// Why a server ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shutdown {
+    /// It stops.
+    Stop,
+    /// Another server has its listening sockets, and starts as soon as this one has ended.
+    Replaced,
+}
+
 // === impl Server ===
 
 impl Server {
@@ -113,7 +130,7 @@ impl Server {
     /// [`StartError`].
     pub async fn start(config: Config) -> Result<Self, StartError> {
         protocols::validate(&config, "configuration").map_err(StartError::Names)?;
-        Self::start_inheriting(config, Vec::new()).await
+        Self::start_inheriting(config, Inherited::default()).await
     }
 
     /// Starts a server that listens on these sockets, which another program has opened, and on others for the addresses that
@@ -121,9 +138,8 @@ impl Server {
     ///
     /// # Errors
     /// [`StartError`].
-    pub async fn start_inheriting(config: Config, sockets: Vec<OwnedFd>) -> Result<Self, StartError> {
+    pub async fn start_inheriting(config: Config, inherited: Inherited) -> Result<Self, StartError> {
         protocols::validate(&config, "configuration").map_err(StartError::Names)?;
-        let inherited = Inherited::new(sockets)?;
         let registered = |mount: &Mount<'_>| REGISTRY.iter().filter_map(|one| (one.mount)(mount)).collect();
         Self::start_on(config, inherited, registered).await
     }
@@ -149,9 +165,11 @@ impl Server {
         let public = config.listen.iter().map(&mut bind).collect::<Result<Vec<_>, _>>()?;
         let push = push_listeners(&config, &mut bind)?;
         let admin = config.admin.as_ref().map(|admin| bind(&admin.listen)).transpose()?;
+        let mut bind = |path: &Path| BoundSocket::bind_or_take(path, &mut inherited);
+        let publish_socket = config.publish_socket.as_deref().map(&mut bind).transpose()?;
+        let mut bind = |path: &Path| BoundHandover::bind_or_take(path, &mut inherited);
+        let handover = config.handover_socket.as_deref().map(&mut bind).transpose()?;
         inherited.finish()?;
-        let publish_socket = config.publish_socket.as_deref().map(BoundSocket::bind).transpose()?;
-        let handover = config.handover_socket.as_deref().map(BoundHandover::bind).transpose()?;
         if config.autodetect_engine {
             redis::autodetect::choose_engine(&mut config).await;
         }
@@ -286,8 +304,28 @@ impl Server {
         Arc::clone(&self.http.metrics)
     }
 
+    /// All listening sockets, for a server that replaces this one. They stay open as long as the result exists.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    pub fn share_sockets(&self) -> io::Result<Vec<ListeningSocket>> {
+        let push = self.push.iter().map(|(bound, _)| bound);
+        let bound = self.public.iter().chain(push).chain(&self.admin).map(Bound::share);
+        let publish_socket = self.publish_socket.iter().map(BoundSocket::share);
+        bound.chain(publish_socket).chain(self.handover.iter().map(BoundHandover::share)).collect()
+    }
+
     /// Serves until `shutdown` completes, then closes all connections.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let stop = async {
+            shutdown.await;
+            Shutdown::Stop
+        };
+        self.run_until(stop).await;
+    }
+
+    /// Serves until `shutdown` completes, then closes all connections and the store.
+    pub async fn run_until(self, shutdown: impl Future<Output = Shutdown>) -> Shutdown {
         let (stop_tx, stop_rx) = watch::channel(false);
         // Never sent: the admin listener serves until this is dropped, so that the shutdown can be watched.
         let (_admin_stop_tx, admin_stop_rx) = watch::channel(false);
@@ -320,34 +358,47 @@ impl Server {
                 admin_stop_rx,
             ));
         }
-        shutdown.await;
+        let shutdown = shutdown.await;
+        let is_replaced = shutdown == Shutdown::Replaced;
+        let drain_timeout =
+            if is_replaced { self.drain_timeout.min(REPLACED_DRAIN_TIMEOUT) } else { self.drain_timeout };
         let connections = &self.http.metrics.connections;
-        tracing::info!(connections = connections.load(Relaxed), drain_timeout = ?self.drain_timeout, "stopping");
-        self.http.draining.store(true, SeqCst);
+        tracing::info!(connections = connections.load(Relaxed), ?drain_timeout, "stopping");
+        // What was accepted before a replacement is still served, so that no request fails.
+        self.http.draining.store(!is_replaced, SeqCst);
         let _ = stop_tx.send(true);
         for task in accepting {
             let _ = task.await;
         }
-        self.shards.drain(self.drain_timeout.as_millis() as u64);
-        let all_closed = async {
-            while connections.load(Relaxed) > 0 {
-                tokio::time::sleep(DRAIN_POLL_INTERVAL).await;
-            }
-        };
-        let _ = tokio::time::timeout(self.drain_timeout + SHUTDOWN_GRACE, all_closed).await;
+        if is_replaced {
+            until(LAST_REQUESTS_TIMEOUT, || !self.http.awaits_requests()).await;
+            self.http.draining.store(true, SeqCst);
+        }
+        self.shards.drain(drain_timeout.as_millis() as u64);
+        until(drain_timeout + SHUTDOWN_GRACE, || connections.load(Relaxed) == 0).await;
+        if is_replaced {
+            until(LAST_REQUESTS_TIMEOUT, || !self.http.serves_requests()).await;
+        }
         self.shards.stop();
         let threads = self.threads;
         let ended = tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join())));
         let _ = tokio::time::timeout(SHUTDOWN_GRACE, ended).await;
-        let flushed = async {
-            while !self.http.namespaces.iter().filter_map(|one| one.recorder.as_ref()).all(|one| one.is_flushed()) {
-                tokio::time::sleep(DRAIN_POLL_INTERVAL).await;
-            }
-        };
-        let _ = tokio::time::timeout(SHUTDOWN_GRACE, flushed).await;
+        let recorders = || self.http.namespaces.iter().filter_map(|one| one.recorder.as_ref());
+        until(SHUTDOWN_GRACE, || recorders().all(|one| one.is_flushed())).await;
         let _ = tokio::task::spawn_blocking(move || drop(self.store)).await;
         tracing::info!("stopped");
+        shutdown
     }
+}
+
+/// Waits until a condition holds, and no longer than the timeout.
+async fn until(timeout: Duration, condition: impl Fn() -> bool) {
+    let holds = async {
+        while !condition() {
+            tokio::time::sleep(DRAIN_POLL_INTERVAL).await;
+        }
+    };
+    let _ = tokio::time::timeout(timeout, holds).await;
 }
 
 fn namespaces(config: &Config) -> Namespaces {

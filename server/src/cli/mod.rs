@@ -24,6 +24,7 @@ mod status;
 mod store;
 mod subscribe;
 mod systemd;
+mod upgrade;
 
 pub(crate) use output::failure;
 pub(crate) use status::{CommandResult, ExitStatus, Failure};

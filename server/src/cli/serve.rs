@@ -1,13 +1,14 @@
-//! `nodevent serve`: runs the server until a signal stops it.
+//! `nodevent serve`: runs the server until a signal stops or replaces it.
 
 use super::systemd::{self, State};
-use super::{CommandResult, Failure, Source, memory};
+use super::{CommandResult, Failure, Source, memory, upgrade};
 use anyhow::Context as _;
 use clap::Args;
 use nodevent_server::config::changes::Changes;
-use nodevent_server::http::ReloadRequest;
+use nodevent_server::http::{ListeningSocket, ReloadRequest, SocketOrigin};
 use nodevent_server::log::{self, Log};
-use nodevent_server::server::{Reloader, Server};
+use nodevent_server::server::{Reloader, Server, Shutdown};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::parent_id;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,6 +17,8 @@ use tokio::sync::mpsc;
 
 /// How often the server looks whether its parent process still runs.
 const PARENT_CHECK_INTERVAL: Duration = Duration::from_millis(500);
+/// How long the end may wait for what still runs.
+const RUNTIME_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What a reload needs.
 struct Reload {
@@ -51,7 +54,7 @@ impl Serve {
 }
 
 fn run(source: &Source, parent_pid: Option<u32>, handover_socket: Option<&Path>) -> CommandResult {
-    let inherited = systemd::take_descriptors();
+    let inherited = upgrade::inherited().map_err(|error| Failure::unavailable(error.to_string()))?;
     let (mut loaded, web_service) = source.load()?;
     if let Some(path) = handover_socket {
         loaded.config.handover_socket = Some(path.to_owned());
@@ -89,9 +92,10 @@ fn run(source: &Source, parent_pid: Option<u32>, handover_socket: Option<&Path>)
         .thread_name("http")
         .build()
         .map_err(|error| Failure::unavailable(format!("cannot start: {error}")))?;
-    runtime.block_on(async {
-        // Before anything else: by default the signal would end the process.
+    let replacement = runtime.block_on(async {
+        // Before anything else: by default the signals would end the process.
         let hangups = hangup_signal().map_err(|error| Failure::unavailable(format!("{error:#}")))?;
+        let upgrades = upgrade_signal().map_err(|error| Failure::unavailable(format!("{error:#}")))?;
         let server = Server::start_inheriting(loaded.config, inherited)
             .await
             .map_err(|error| Failure::unavailable(error.to_string()))?;
@@ -100,18 +104,69 @@ fn run(source: &Source, parent_pid: Option<u32>, handover_socket: Option<&Path>)
         let requests = reloader.requests();
         let reload = Reload { source: source.clone(), reloader, log, is_turted };
         tokio::spawn(reload_on(hangups, requests, reload));
+        let sockets = server.share_sockets();
+        let sockets = sockets.map_err(|error| Failure::unavailable(format!("cannot start: {error}")))?;
         systemd::notify(State::Ready);
-        let stop = async {
-            stop.await;
-            systemd::notify(State::Stopping);
-        };
         tokio::spawn(memory::give_back(server.metrics()));
-        match parent_pid {
-            Some(pid) => server.run(either(stop, end_of_parent(pid))).await,
-            None => server.run(stop).await,
+        let mut replacement = None;
+        let shutdown = async {
+            let stop = async {
+                match parent_pid {
+                    Some(pid) => either(stop, end_of_parent(pid)).await,
+                    None => stop.await,
+                }
+            };
+            tokio::select! {
+                () = stop => {
+                    systemd::notify(State::Stopping);
+                    // Clients are refused from now on.
+                    drop(sockets);
+                    Shutdown::Stop
+                }
+                program = accepted_upgrade(upgrades, source) => {
+                    systemd::notify(State::Reloading);
+                    let sockets = sockets.into_iter().map(ListeningSocket::pass_on).collect();
+                    replacement = Some(Replacement { program, sockets });
+                    Shutdown::Replaced
+                }
+            }
+        };
+        server.run_until(shutdown).await;
+        Ok(replacement)
+    })?;
+    // Writes what is left of the log.
+    runtime.shutdown_timeout(RUNTIME_TIMEOUT);
+    match replacement {
+        Some(Replacement { program, sockets }) => {
+            let error = program.execute(sockets);
+            Err(Failure::unavailable(format!(
+                "the server has stopped, and the new one cannot be executed: {error}"
+            )))
         }
-        Ok(())
-    })
+        None => Ok(()),
+    }
+}
+
+/// The program that takes the place of this one, with the listening sockets.
+struct Replacement {
+    program: upgrade::Program,
+    sockets: Vec<(OwnedFd, SocketOrigin)>,
+}
+
+/// Resolves at a SIGUSR2 if the program at the path of this one accepts the configuration.
+async fn accepted_upgrade(mut upgrades: Signal, source: &Source) -> upgrade::Program {
+    loop {
+        if upgrades.recv().await.is_none() {
+            return std::future::pending().await;
+        }
+        tracing::info!("SIGUSR2 received");
+        let (program, source) = (upgrade::Program::current(), source.clone());
+        let checked = tokio::task::spawn_blocking(move || program.check(&source).map(|()| program)).await;
+        match checked.unwrap_or_else(|error| Err(error.to_string())) {
+            Ok(program) => return program,
+            Err(reason) => tracing::error!("the server was not upgraded, and goes on: {reason}"),
+        }
+    }
 }
 
 /// Threads for HTTP, TLS and Redis: half the number of cores. The shards have one thread per core, and a handshake
@@ -150,6 +205,10 @@ async fn either(one: impl Future<Output = ()>, other: impl Future<Output = ()>) 
 
 fn hangup_signal() -> anyhow::Result<Signal> {
     signal(SignalKind::hangup()).context("cannot install the SIGHUP handler")
+}
+
+fn upgrade_signal() -> anyhow::Result<Signal> {
+    signal(SignalKind::user_defined2()).context("cannot install the SIGUSR2 handler")
 }
 
 /// Reads the configuration again at each SIGHUP, and when the admin listener asks for it.

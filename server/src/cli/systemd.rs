@@ -1,16 +1,18 @@
 //! The interface of systemd: what the service has been given, and what it reports.
 //!
-//! Owns the unsafe code for it: the clock that systemd compares with, and the descriptors that it passes.
+//! Owns the unsafe code for it: the clock that systemd compares with, and the descriptors that it passes. A server that replaces
+//! itself passes them in the same way ([`super::upgrade`]).
 //!
 //! # Source
 //! sd_notify(3), sd_listen_fds(3), systemd.service(5) on `Type=notify-reload`.
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, FromRawFd as _, IntoRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use tokio::signal::unix::SignalKind;
 
 /// The first descriptor that is passed.
 const FIRST_DESCRIPTOR: i32 = 3;
@@ -73,6 +75,35 @@ pub(super) fn take_descriptors() -> Vec<OwnedFd> {
     let is_ours = number("LISTEN_PID") == i32::try_from(std::process::id()).ok();
     let count = number("LISTEN_FDS").filter(|_| is_ours).unwrap_or(0).clamp(0, MAX_DESCRIPTORS);
     (FIRST_DESCRIPTOR..FIRST_DESCRIPTOR + count).filter_map(take).collect()
+}
+
+/// Gives descriptors the numbers with which systemd would pass them, and lets the next program have them. They are open then
+/// until this process executes it. Whatever has these numbers is closed, so nothing else may use descriptors any more.
+///
+/// # Errors
+/// Those of the operating system.
+pub(super) fn pass_descriptors(descriptors: Vec<OwnedFd>) -> io::Result<()> {
+    let end = FIRST_DESCRIPTOR + i32::try_from(descriptors.len()).unwrap_or(MAX_DESCRIPTORS);
+    // Out of the way of each other.
+    let moved = descriptors.iter().map(|one| rustix::io::fcntl_dupfd_cloexec(one, end));
+    let moved = moved.collect::<Result<Vec<_>, _>>()?;
+    // Their numbers belong to others from now on.
+    for descriptor in descriptors {
+        let _ = descriptor.into_raw_fd();
+    }
+    for (number, descriptor) in (FIRST_DESCRIPTOR..end).zip(&moved) {
+        // SAFETY: the caller says that what had this number is not used any more.
+        if unsafe { libc::dup2(descriptor.as_raw_fd(), number) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// Ignores a signal from now on, also in the program that this process executes until that handles it.
+pub(super) fn ignore(signal: SignalKind) {
+    // SAFETY: no handler of this process depends on it.
+    unsafe { libc::signal(signal.as_raw_value(), libc::SIG_IGN) };
 }
 
 fn take(descriptor: i32) -> Option<OwnedFd> {

@@ -192,6 +192,12 @@ impl Admission {
         Ok(Admitted { limit: Some(limit), _counted: None, _health_check: Some(permit) })
     }
 
+    /// Whether any socket is in a phase.
+    pub(super) fn has_any(&self, is_it: fn(&RequestPhase) -> bool) -> bool {
+        let sockets = lock(&self.sockets);
+        sockets.by_address.values().flat_map(|all| all.phases.values()).any(is_it)
+    }
+
     /// Whether an address may have another socket: of those that are counted here, and of all descriptors. WebSockets have
     /// some of these. The descriptor of a new socket is about the number of those in use.
     fn leaves_room(&self, sockets: &Sockets, descriptor: RawFd, address: Client) -> bool {

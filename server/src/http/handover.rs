@@ -9,6 +9,7 @@
 //! being received and their time.
 
 use super::connection::{self, IntoSocket};
+use super::inherited::{Inherited, ListeningSocket};
 use super::listener::{ListenError, tune};
 use super::peer::Source;
 use super::unix_socket::UnixSocket;
@@ -127,7 +128,23 @@ impl BoundHandover {
     /// # Errors
     /// [`ListenError::Socket`].
     pub fn bind(path: &Path) -> Result<Self, ListenError> {
-        UnixSocket::bind(path, MODE).map(Self)
+        Self::bind_or_take(path, &mut Inherited::default())
+    }
+
+    /// The same, or takes the socket of this path that another program has opened.
+    ///
+    /// # Errors
+    /// [`ListenError::Socket`].
+    pub fn bind_or_take(path: &Path, inherited: &mut Inherited) -> Result<Self, ListenError> {
+        UnixSocket::bind_or_take(path, MODE, inherited).map(Self)
+    }
+
+    /// The socket for the server that replaces this one.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    pub fn share(&self) -> io::Result<ListeningSocket> {
+        self.0.share()
     }
 
     /// The path of the socket.

@@ -1,7 +1,7 @@
 //! The listeners, on TCP and on Unix sockets: bind, accept, and learn who the client is. `connection` serves what is accepted.
 
 use super::admission::Limit;
-use super::inherited::Inherited;
+use super::inherited::{Inherited, ListeningSocket};
 use super::peer::Source;
 use super::tls::{Certificate, TlsError};
 use super::unix_socket::UnixSocket;
@@ -11,8 +11,8 @@ use crate::config::listen::Listen;
 use socket2::SockRef;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
-use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -96,7 +96,7 @@ impl Bound {
             |certificate: Arc<Certificate>| certificate.acceptor().map(|acceptor| (certificate, acceptor));
         let tls = listen.tls.as_ref().map(|files| Certificate::open(files).and_then(with_acceptor)).transpose()?;
         let listener = match &listen.socket {
-            Some(socket) => Listener::bind_unix(&socket.path, socket.mode, inherited)?,
+            Some(socket) => Listener::Unix(UnixSocket::bind_or_take(&socket.path, socket.mode, inherited)?),
             None => Listener::bind_tcp(listen, inherited)?,
         };
         let (publishes_locally, proxy_protocol) = (listen.publish_locally, listen.proxy_protocol);
@@ -117,6 +117,17 @@ impl Bound {
                 format!("{scheme}://localhost:{}", address.port())
             }
             Listener::Tcp(_, address) => format!("{scheme}://{address}"),
+        }
+    }
+
+    /// The socket for the server that replaces this one.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    pub fn share(&self) -> io::Result<ListeningSocket> {
+        match &self.listener {
+            Listener::Tcp(listener, _) => listener.as_fd().try_clone_to_owned().map(ListeningSocket::tcp),
+            Listener::Unix(socket) => socket.share(),
         }
     }
 
@@ -222,13 +233,6 @@ impl Listener {
         tune(&SockRef::from(&listener)).map_err(other)?;
         let address = listener.local_addr().map_err(other)?;
         Ok(Self::Tcp(listener, address))
-    }
-
-    fn bind_unix(path: &Path, mode: u32, inherited: &mut Inherited) -> Result<Self, ListenError> {
-        match inherited.take_unix(path) {
-            Some(listener) => UnixSocket::inherit(listener, path).map(Self::Unix),
-            None => UnixSocket::bind(path, mode).map(Self::Unix),
-        }
     }
 
     /// Accepts a connection. The clients of a Unix socket are programs on this machine, and so are their addresses.

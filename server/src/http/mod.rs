@@ -57,7 +57,7 @@ pub mod websocket;
 pub use console::ConsoleAccess;
 pub use endpoint::{Endpoint, ResponseFuture};
 pub use handover::BoundHandover;
-pub use inherited::Inherited;
+pub use inherited::{Inherited, ListeningSocket, Origin as SocketOrigin};
 pub use listener::{Bound, ListenError};
 pub use notifications::NotificationsSource;
 pub use peer::PeerAddr;
@@ -224,6 +224,20 @@ impl Http {
     /// The settings as they are now.
     pub fn settings(&self) -> Arc<Settings> {
         self.current_settings.load_full()
+    }
+
+    /// Whether a socket was accepted on which a request is awaited or arriving.
+    pub(crate) fn awaits_requests(&self) -> bool {
+        self.has_any(request_phase::RequestPhase::awaits_request)
+    }
+
+    /// Whether a request is being served.
+    pub(crate) fn serves_requests(&self) -> bool {
+        self.has_any(request_phase::RequestPhase::is_serving)
+    }
+
+    fn has_any(&self, is_it: fn(&request_phase::RequestPhase) -> bool) -> bool {
+        [&self.admission, &self.admission_of_publishers].into_iter().any(|admission| admission.has_any(is_it))
     }
 
     /// The requests of `POST /reload`, which the caller carries out. Only the first call receives any.

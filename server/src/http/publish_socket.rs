@@ -3,10 +3,12 @@
 //! The permissions of the socket decide who may use it: its owner and its group. It serves publishing and health checks
 //! only, so that no proxy can forward clients to it by mistake.
 
+use super::inherited::{Inherited, ListeningSocket};
 use super::listener::ListenError;
 use super::peer::Source;
 use super::unix_socket::UnixSocket;
 use super::{HttpService, connection};
+use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd as _;
 use std::path::Path;
@@ -27,7 +29,23 @@ impl BoundSocket {
     /// # Errors
     /// [`ListenError::Socket`].
     pub fn bind(path: &Path) -> Result<Self, ListenError> {
-        UnixSocket::bind(path, MODE).map(Self)
+        Self::bind_or_take(path, &mut Inherited::default())
+    }
+
+    /// The same, or takes the socket of this path that another program has opened.
+    ///
+    /// # Errors
+    /// [`ListenError::Socket`].
+    pub fn bind_or_take(path: &Path, inherited: &mut Inherited) -> Result<Self, ListenError> {
+        UnixSocket::bind_or_take(path, MODE, inherited).map(Self)
+    }
+
+    /// The socket for the server that replaces this one.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    pub fn share(&self) -> io::Result<ListeningSocket> {
+        self.0.share()
     }
 
     /// The path of the socket.

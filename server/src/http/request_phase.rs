@@ -190,6 +190,16 @@ impl RequestPhase {
         (state.phase, state.deadline, state.has_served) = (Phase::Serving, None, true);
     }
 
+    /// Whether the head of a request is awaited or arriving.
+    pub(super) fn awaits_request(&self) -> bool {
+        self.state().phase == Phase::Head
+    }
+
+    /// Whether a request is being served.
+    pub(super) fn is_serving(&self) -> bool {
+        self.state().phase == Phase::Serving
+    }
+
     fn on_response_end(&self) {
         let mut state = self.state();
         (state.phase, state.deadline) = (Phase::Idle, Some(Instant::now() + state.keep_alive_timeout));

@@ -1,25 +1,30 @@
 //! A Unix socket: its file, its permissions, and the user at the other end of a connection.
 
+use super::inherited::{Inherited, ListeningSocket};
 use super::listener::ListenError;
 use std::io;
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
 
 /// Pause after the operating system refused to accept.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// A bound socket. Its file is deleted on drop if this process has created it.
+/// A bound socket. Its file is deleted on drop, unless it belongs to systemd or to the server that replaces this one.
 pub(super) struct UnixSocket {
     listener: UnixListener,
     path: PathBuf,
-    is_inherited: bool,
+    is_of_systemd: bool,
+    keeps_file: Arc<AtomicBool>,
 }
 
 impl Drop for UnixSocket {
     fn drop(&mut self) {
-        if !self.is_inherited {
+        if !self.keeps_file.load(Relaxed) {
             let _ = std::fs::remove_file(&self.path);
         }
     }
@@ -28,6 +33,17 @@ impl Drop for UnixSocket {
 // === impl UnixSocket ===
 
 impl UnixSocket {
+    /// Takes the socket of this path that another program has opened, or binds one with these permissions.
+    ///
+    /// # Errors
+    /// [`ListenError::Socket`].
+    pub(super) fn bind_or_take(path: &Path, mode: u32, inherited: &mut Inherited) -> Result<Self, ListenError> {
+        match inherited.take_unix(path) {
+            Some((listener, is_of_systemd)) => Self::inherit(listener, path, is_of_systemd),
+            None => Self::bind(path, mode),
+        }
+    }
+
     /// Binds a socket with these permissions. Replaces the file of a server that no longer runs.
     ///
     /// # Errors
@@ -45,17 +61,27 @@ impl UnixSocket {
             let _ = std::fs::remove_file(&new);
             return Err(error(reason.to_string()));
         }
-        Ok(Self { listener, path: path.to_owned(), is_inherited: false })
+        Ok(Self::new(listener, path, false))
     }
 
-    /// Takes a socket that another program has opened at this path.
-    ///
-    /// # Errors
-    /// [`ListenError::Socket`].
-    pub(super) fn inherit(listener: std::os::unix::net::UnixListener, path: &Path) -> Result<Self, ListenError> {
+    fn inherit(
+        listener: std::os::unix::net::UnixListener,
+        path: &Path,
+        is_of_systemd: bool,
+    ) -> Result<Self, ListenError> {
         let listener = UnixListener::from_std(listener)
             .map_err(|reason| ListenError::Socket(path.to_owned(), reason.to_string()))?;
-        Ok(Self { listener, path: path.to_owned(), is_inherited: true })
+        Ok(Self::new(listener, path, is_of_systemd))
+    }
+
+    fn new(listener: UnixListener, path: &Path, is_of_systemd: bool) -> Self {
+        Self { listener, path: path.to_owned(), is_of_systemd, keeps_file: Arc::new(is_of_systemd.into()) }
+    }
+
+    /// The socket for the server that replaces this one.
+    pub(super) fn share(&self) -> io::Result<ListeningSocket> {
+        let descriptor = self.listener.as_fd().try_clone_to_owned()?;
+        Ok(ListeningSocket::unix(descriptor, &self.path, self.is_of_systemd, &self.keeps_file))
     }
 
     pub(super) fn path(&self) -> &Path {

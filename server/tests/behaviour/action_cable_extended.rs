@@ -455,3 +455,25 @@ async fn malformed_commands_of_the_extended_protocol_get_no_reply_and_close_noth
     assert_eq!(client.call("subscribe", "{}").await, rejected("{}"));
     server.metric_is("nodevent_ignored_commands_total", ignored.len() as i64).await;
 }
+
+/// The server is stopped and started again with its store: the session of a connection that it has closed is restored.
+#[tokio::test]
+async fn a_session_is_restored_after_a_restart_of_a_server_with_a_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let configuration = format!(
+        "store: {}\n/cable: {{protocol: action_cable, action_cable: {{signed_stream_key: {STREAM_KEY}}}}}\n",
+        folder.path().join("data").display()
+    );
+    let server = TestServer::start(&configuration).await;
+    let identifier = turbo("posts");
+    let (mut client, welcome) = open(&server, "/cable").await;
+    client.subscribe(&identifier).await;
+    server.stop().await;
+    let server = TestServer::start(&configuration).await;
+    let path = format!("/cable?sid={}", welcome["sid"].as_str().unwrap());
+    let (client, again) = open(&server, &path).await;
+    assert_eq!((&again["restored"], &again["restored_ids"]), (&json!(true), &json!([identifier])));
+    drop(client);
+    let (_, third) = open(&server, &path).await;
+    assert_eq!(third["restored"], Value::Null, "once: {third}");
+}

@@ -221,3 +221,52 @@ async fn a_cursor_that_is_no_position_is_no_obstacle() {
     let mut rails = Cable::rails(server).await;
     receives(&mut rails, &identifier, [json!(1)]).await;
 }
+
+/// A deployment on one machine: the tag of a page names the position of its rendering all the time, so without its cursor the
+/// page would receive everything again.
+#[tokio::test]
+async fn a_page_of_a_server_with_a_store_receives_the_rest_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let cable = format!("action_cable: {{signed_stream_key: {STREAM_KEY}, ping_interval: 50ms}}");
+    let start = async || {
+        let configuration = format!(
+            "store: {}\n/cable: {{protocol: action_cable, {cable}}}\n",
+            folder.path().join("data").display()
+        );
+        TestServer::start(&configuration).await
+    };
+    let mut server = start().await;
+    let identifier = page(&server, "posts", "page-1").await;
+    let mut published = 0;
+    for _ in 0..2 {
+        let first = published + 1;
+        published += 2;
+        for number in first..=published {
+            server.emit("/cable", "posts", "e", number).await;
+        }
+        let mut rails = Cable::rails(&server).await;
+        receives(&mut rails, &identifier, (first..=published).map(Value::from)).await;
+        rails.confirms_arrival().await;
+        drop(rails);
+        server.metric_is("nodevent_rooms", 0).await;
+        server.stop().await;
+        server = start().await;
+    }
+    // What two connections have moved at a time is no page's own, also after a restart.
+    let mut twins = [Cable::rails(&server).await, Cable::rails(&server).await];
+    for twin in &mut twins {
+        receives(twin, &identifier, []).await;
+    }
+    published += 1;
+    server.emit("/cable", "posts", "e", published).await;
+    for twin in &mut twins {
+        assert_eq!(twin.next().await, message(&identifier, published));
+        twin.confirms_arrival().await;
+    }
+    drop(twins);
+    server.metric_is("nodevent_rooms", 0).await;
+    server.stop().await;
+    let server = start().await;
+    let mut rails = Cable::rails(&server).await;
+    receives(&mut rails, &identifier, (1..=published).map(Value::from)).await;
+}

@@ -264,6 +264,29 @@ async fn a_page_that_returns_receives_what_it_missed_in_order_and_once() {
     }
 }
 
+/// A deployment on one machine: the application has subscribed the page before, and does not know of the restart.
+#[tokio::test]
+async fn a_page_of_a_server_with_a_store_receives_what_it_missed_after_a_restart() {
+    // P-29
+    let folder = tempfile::tempdir().unwrap();
+    let configuration = format!("store: {}\n{}", folder.path().join("data").display(), namespace("", ""));
+    let server = TestServer::start(&configuration).await;
+    let visitor = Visitor::of('a', 1);
+    visitor.subscribe(&server, NS, &["Room"]).await;
+    let mut browser = show(&server, &visitor, Transport::WebSocket, 1).await;
+    server.emit(NS, "Room", "update", 1).await;
+    assert_eq!(browser.next_publication().await.message, 1);
+    server.stop().await;
+    let server = TestServer::start(&configuration).await;
+    server.emit(NS, "Room", "update", 2).await;
+    push_to(&server, NS, &visitor, "direct", &json!(3)).await;
+    let mut browser = show(&server, &visitor, Transport::WebSocket, 1).await;
+    let mut received = [browser.next_publication().await.message, browser.next_publication().await.message];
+    received.sort_by_key(Value::as_i64);
+    assert_eq!(received, [json!(2), json!(3)]);
+    is_silent(&mut browser, &server).await;
+}
+
 #[tokio::test]
 async fn a_connection_shows_one_page_after_another() {
     // P-05: Turbo replaces the document, and not the connection.

@@ -1,6 +1,6 @@
 //! Links that fail silently, delay or close: between a server and its Redis, and between members and a server.
 
-use crate::harness::node::SLOW_HEARTBEAT;
+use crate::harness::node::{SLOW_HEARTBEAT, STORE};
 use crate::harness::proxy::Mode;
 use crate::harness::redis::namespace_at;
 use crate::harness::{Fleet, Member, Node, Proxy, Publishers, Redis, eventually, sites, traffic};
@@ -44,7 +44,17 @@ async fn half_open_redis_link_is_detected_and_its_losses_are_backfilled() {
 /// members reconnect and recover, and the server closes the dead connections.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn half_open_member_links_are_detected_by_both_sides() {
-    let nodes = [Node::start("/nodevent: {history: {size: 10000}}\n").await];
+    half_open_member_links("").await;
+}
+
+/// The same with a store.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn half_open_member_links_to_a_server_with_a_store_are_detected_by_both_sides() {
+    half_open_member_links(STORE).await;
+}
+
+async fn half_open_member_links(store: &str) {
+    let nodes = [Node::start(&format!("{store}/nodevent: {{history: {{size: 10000}}}}\n")).await];
     let proxy = Proxy::in_front_of(port(&nodes[0])).await;
     let fleet = Fleet::join_at(50, &[proxy.address()], "/nodevent", &ROOMS).await;
     let publishers = Publishers::start(&sites(&nodes), "/nodevent", &ROOMS);

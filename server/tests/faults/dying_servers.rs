@@ -1,6 +1,6 @@
 //! Servers are killed, replaced and restarted while they have members.
 
-use crate::harness::node::SLOW_HEARTBEAT;
+use crate::harness::node::{SLOW_HEARTBEAT, STORE};
 use crate::harness::{Fleet, Node, Publishers, Redis, eventually, raise_file_limit, sites, traffic};
 use crate::support::is_full_run;
 use std::time::{Duration, Instant};
@@ -94,8 +94,19 @@ async fn five_thousand_reconnecting_members_share_their_history_reads() {
 /// receive every publication. P-41
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn members_miss_nothing_while_others_connect() {
+    others_connect("").await;
+}
+
+/// The same with a store. P-41
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_of_a_server_with_a_store_miss_nothing_while_others_connect() {
+    others_connect(STORE).await;
+}
+
+async fn others_connect(store: &str) {
     raise_file_limit();
-    let nodes = [Node::start_with(SLOW_HEARTBEAT, "/nodevent: {history: {size: 10000}}\n").await];
+    let namespace = format!("{store}/nodevent: {{history: {{size: 10000}}}}\n");
+    let nodes = [Node::start_with(SLOW_HEARTBEAT, &namespace).await];
     let fleet = Fleet::join(10, &sites(&nodes), "/nodevent", &["a"]).await;
     let publishers = Publishers::start_with(&sites(&nodes), "/nodevent", &["a"], Duration::from_millis(2));
     for _ in 0..(if is_full_run() { 10 } else { 1 }) {

@@ -1,6 +1,6 @@
 //! Resources run out: file descriptors, the log pipe, the send buffer of a connection.
 
-use crate::harness::node::FAST_HEARTBEAT;
+use crate::harness::node::{FAST_HEARTBEAT, STORE};
 use crate::harness::{Fleet, Member, Node, Publishers, Redis, eventually, raise_file_limit, sites, traffic};
 use crate::support::program;
 use crate::support::raw::Raw;
@@ -19,9 +19,20 @@ use tokio::net::TcpStream;
 /// and accepts others as soon as some have left.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn server_without_file_descriptors_keeps_its_members_and_accepts_again_later() {
+    without_file_descriptors("").await;
+}
+
+/// The same with a store.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn server_with_a_store_and_without_file_descriptors_keeps_its_members_and_accepts_again_later() {
+    without_file_descriptors(STORE).await;
+}
+
+async fn without_file_descriptors(store: &str) {
     let folder = TempDir::new().expect("a folder");
     let port = free_port();
-    let file = Node::write(&folder, port, &format!("{FAST_HEARTBEAT}/nodevent: {{history: {{size: 10000}}}}\n"));
+    let settings = format!("{FAST_HEARTBEAT}{store}/nodevent: {{history: {{size: 10000}}}}\n");
+    let file = Node::write(&folder, port, &settings);
     let mut command = tokio::process::Command::new("sh");
     program::clean(&mut command, folder.path());
     command.args(["-c", "ulimit -n 64 && exec \"$0\" \"$1\"", program::NODEVENT]).arg(file);
@@ -71,6 +82,16 @@ async fn server_without_file_descriptors_keeps_its_members_and_accepts_again_lat
 /// refuses invalid requests, with log lines that it cannot write. It writes them when the pipe is read again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn server_with_a_blocked_log_keeps_serving() {
+    blocked_log("").await;
+}
+
+/// The same with a store.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn server_with_a_store_and_a_blocked_log_keeps_serving() {
+    blocked_log(STORE).await;
+}
+
+async fn blocked_log(store: &str) {
     let (reader, pipe) = std::io::pipe().expect("a pipe");
     let filled = Arc::new(AtomicUsize::new(0));
     let (mut filler, written) = (pipe.try_clone().expect("the same pipe"), Arc::clone(&filled));
@@ -82,7 +103,11 @@ async fn server_with_a_blocked_log_keeps_serving() {
     });
     until("the pipe is full", async || filled.load(SeqCst) >= 65_536).await;
     let (folder, port) = (TempDir::new().expect("a folder"), free_port());
-    let file = Node::write(&folder, port, "log: {level: trace}\n/nodevent: {history: {size: 10000}}\n");
+    let file = Node::write(
+        &folder,
+        port,
+        &format!("log: {{level: trace}}\n{store}/nodevent: {{history: {{size: 10000}}}}\n"),
+    );
     let mut command = program::command(folder.path());
     command.arg(file).stdin(Stdio::null()).stderr(pipe).kill_on_drop(true);
     let mut server = command.spawn().expect("the program starts");

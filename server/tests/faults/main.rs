@@ -21,4 +21,5 @@ mod revocations;
 mod server_sent;
 mod sharing;
 mod stores;
+mod upgrades;
 mod users_on_a_cluster;

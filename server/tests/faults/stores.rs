@@ -10,8 +10,11 @@ use crate::support::{Request, redis::free_port};
 use nodevent_protocol::history::Position;
 use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 use serde_json::{Value, json};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::time::Duration;
 use tempfile::TempDir;
+use tokio::process::Command;
 
 const ROOMS: [&str; 3] = ["a", "b", "c"];
 const STORE: &str = "store: data\n/nodevent: {history: {size: 10000}}\n";
@@ -209,4 +212,141 @@ async fn a_folder_that_cannot_be_used_is_one_sentence_and_exit_status_69() {
     let config = Node::write(&second, 0, "/nodevent: {open: true}\n");
     let none = Program::run(second.path(), &["store", "check", "--config", config.to_str().expect("a path")]).await;
     assert_eq!(none.status.code(), Some(64), "{none:?}");
+}
+
+/// Starts a server that does not come to run. Returns its exit status and the last line of what it has printed.
+async fn refusal(mut command: Command) -> (Option<i32>, String) {
+    let output = command.kill_on_drop(true).output();
+    let output = tokio::time::timeout(Duration::from_secs(60), output).await.expect("it exits").expect("it starts");
+    let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!printed.contains("panicked"), "{printed}");
+    (output.status.code(), printed.lines().last().unwrap_or_default().to_owned())
+}
+
+/// A server with the permissions of its user and no others, also if that is root.
+fn unprivileged(folder: &Path, file: &Path) -> Command {
+    let mut command = match rustix::process::geteuid().is_root() {
+        true => {
+            let mut command = Command::new("setpriv");
+            command.args(["--bounding-set=-all", "--inh-caps=-all", program::NODEVENT]);
+            command
+        }
+        false => Command::new(program::NODEVENT),
+    };
+    program::clean(&mut command, folder);
+    command.arg("serve").arg(file);
+    command
+}
+
+/// A store that a server has left, after some publishes.
+async fn abandoned_store() -> TempDir {
+    let mut node = Node::start(STORE).await;
+    for number in 0..20 {
+        node.site.emit("/nodevent", "a", "a text that is stored", number).await;
+    }
+    node.kill().await;
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data).expect("a folder");
+    std::fs::copy(node.folder().join("data").join(FILE), data.join(FILE)).expect("a copy");
+    folder
+}
+
+const FILE: &str = "nodevent.redb";
+
+/// A folder or a file that is read-only, a store of a newer version, one that was truncated and one with a changed byte: one
+/// sentence and the exit status 69. What cannot be opened stays as it was.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_cannot_be_used_is_one_sentence_and_exit_status_69() {
+    let folder = abandoned_store().await;
+    let (data, port) = (folder.path().join("data"), free_port());
+    let (store, config) = (data.join(FILE), Node::write(&folder, port, STORE));
+    let whole = std::fs::read(&store).expect("a store");
+    let mode = |path: &Path, mode: u32| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("permissions");
+    };
+    let cases: [(&str, &dyn Fn()); 6] = [
+        ("cannot be opened: Permission denied", &|| mode(&store, 0o400)),
+        ("cannot be opened: Permission denied", &|| mode(&data, 0o000)),
+        ("was written by a newer version of NoDevent (format 2, this one knows 1)", &|| set_format(&store, 2)),
+        ("is damaged", &|| std::fs::write(&store, &whole[..whole.len() / 2]).expect("a file")),
+        ("is damaged", &|| std::fs::write(&store, &whole[..1000]).expect("a file")),
+        ("is damaged", &|| {
+            // Everywhere: the library has copies of what it has moved.
+            let (mut changed, text) = (whole.clone(), b"\"message\":3,");
+            let places = whole.windows(text.len()).enumerate().filter(|(_, one)| *one == text);
+            places.for_each(|(at, _)| changed[at + 1] ^= 1);
+            assert_ne!(changed, whole);
+            std::fs::write(&store, changed).expect("a file");
+        }),
+    ];
+    for (index, (expected, prepare)) in cases.into_iter().enumerate() {
+        prepare();
+        let prepared = std::fs::read(&store).ok();
+        let (status, printed) = refusal(unprivileged(folder.path(), &config)).await;
+        assert_eq!(status, Some(69), "{index}: {printed}");
+        assert!(printed.contains(expected), "{index}: {printed}");
+        let named = printed.matches(&*data.to_string_lossy()).count();
+        assert_eq!(named, 1, "it names the folder: {printed}");
+        mode(&data, 0o700);
+        mode(&store, 0o600);
+        // The library marks a file that it has opened.
+        let was_opened = [2, 5].contains(&index);
+        let is_same =
+            was_opened || prepared.is_none_or(|prepared| prepared == std::fs::read(&store).expect("a store"));
+        assert!(is_same, "{index}: {printed}");
+        std::fs::write(&store, &whole).expect("a file");
+    }
+    // A folder in which nothing can be created.
+    std::fs::remove_file(&store).expect("it was there");
+    mode(&data, 0o500);
+    let (status, printed) = refusal(unprivileged(folder.path(), &config)).await;
+    assert_eq!(status, Some(69), "{printed}");
+    assert!(printed.contains("cannot be opened: Permission denied"), "{printed}");
+    mode(&data, 0o700);
+    std::fs::write(&store, &whole).expect("a file");
+    // The same store, whole again, is served.
+    let mut command = unprivileged(folder.path(), &config);
+    command.stdin(std::process::Stdio::null());
+    let server = Program::spawn(command);
+    server.listening().await;
+    let site = crate::support::site::Site::at(&format!("http://127.0.0.1:{port}"));
+    let history: Value =
+        serde_json::from_slice(&site.get("/api/nodevent/rooms/a/history").await.body).expect("a history");
+    assert_eq!(history["publications"].as_array().map(Vec::len), Some(20), "{history}");
+}
+
+/// Writes the number of another version.
+fn set_format(store: &Path, format: u64) {
+    let database = redb::Database::open(store).expect("a store");
+    let transaction = database.begin_write().expect("a transaction");
+    let meta = redb::TableDefinition::<&str, u64>::new("meta");
+    transaction.open_table(meta).expect("a table").insert("format", format).expect("it is written");
+    transaction.commit().expect("it is written");
+}
+
+/// There is no space for a new store: one sentence and the exit status 69. What was written of it does no harm: with space, the
+/// server starts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_without_space_for_a_store_says_so_and_starts_when_there_is_space() {
+    let (folder, port) = (TempDir::new().expect("a folder"), free_port());
+    let file = Node::write(&folder, port, STORE);
+    // Files of at most so many kilobytes. Without the signal, writing more is an error.
+    let limited = |folder: &Path, kilobytes: u64, file: &Path| {
+        let mut command = Command::new("bash");
+        program::clean(&mut command, folder);
+        let script = format!("trap '' XFSZ; ulimit -S -f {kilobytes}; exec \"$0\" serve \"$1\"");
+        command.arg("-c").arg(script).arg(program::NODEVENT).arg(file);
+        command
+    };
+    for kilobytes in [0, 4, 64, 1024] {
+        let (status, printed) = refusal(limited(folder.path(), kilobytes, &file)).await;
+        assert_eq!(status, Some(69), "{kilobytes}: {printed}");
+        assert!(printed.contains("cannot be") && printed.contains("File too large"), "{kilobytes}: {printed}");
+    }
+    let mut start = program::command(folder.path());
+    start.arg(&file);
+    let server = Program::spawn(start);
+    server.listening().await;
+    server.kill().await;
 }

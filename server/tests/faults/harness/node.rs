@@ -13,6 +13,8 @@ use tempfile::TempDir;
 /// Settings of every server in these tests: a short shutdown, and no limit on the rate of joins.
 const SETTINGS: &str = "bind: 127.0.0.1\npublish: local\nadmin: {bind: 127.0.0.1, port: 0}\ndrain_timeout: 2s\nshards: 2\n\
                         limits: {joins_per_second: 10000}\n";
+/// Makes the memory engine durable.
+pub const STORE: &str = "store: data\n";
 /// Heartbeats that detect a dead link within seconds.
 pub const FAST_HEARTBEAT: &str = "ping: {interval: 2s, timeout: 2s}\n";
 /// Heartbeats that thousands of members in one busy process can keep up with.
@@ -131,6 +133,28 @@ impl Node {
         (self.program, self.site, self.admin) = Self::serve(&self.folder, self.port, &self.settings).await;
         self.baseline = footprint(&self.program);
         self.ready().await;
+    }
+
+    /// Replaces the program in its process, as an upgrade does, and waits until the new one is ready.
+    pub async fn upgrade(&mut self) {
+        let listening = || -> Vec<String> {
+            let lines = self.program.log().into_iter();
+            lines
+                .filter_map(|line| Some(line.split_once("listening for administration url=")?.1.to_owned()))
+                .collect()
+        };
+        let before = listening().len();
+        self.program.signal(Signal::USR2);
+        until("the new program listens", async || listening().len() > before).await;
+        self.admin = Site::at(listening()[before].trim());
+        self.baseline = footprint(&self.program);
+        self.ready().await;
+    }
+
+    /// Replaces the configuration, which a restart or an upgrade reads.
+    pub fn configure(&mut self, namespaces: &str) {
+        self.settings = namespaces.to_owned();
+        Self::write(&self.folder, self.port, &self.settings);
     }
 
     /// The folder of its configuration.
