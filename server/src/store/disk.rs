@@ -85,7 +85,7 @@ impl Disk {
         self.database = None;
         let file = self.folder.join(FILE);
         let is_new = !file.exists();
-        self.check_length(&file)?;
+        let missing = self.lengthen(&file)?;
         let database = match open_file(&file) {
             Err(error) if is_invalid(&error) && is_unfinished(&file) => {
                 tracing::info!(file = %file.display(), "a store that could not be created completely is created again");
@@ -95,7 +95,7 @@ impl Disk {
             }
             result => result,
         };
-        self.database = Some(database.map_err(|error| self.explain(error))?);
+        self.database = Some(database.map_err(|error| missing.unwrap_or_else(|| self.explain(error)))?);
         let set_up = || -> Result<u64, redb::Error> {
             let transaction = self.database()?.begin_write()?;
             let found = {
@@ -124,13 +124,22 @@ impl Disk {
         }
     }
 
-    /// The library expects a file of at least the length that its header says. A new one has none yet.
-    fn check_length(&self, file: &Path) -> Result<(), StoreError> {
-        let Some((expected, length)) = expected_length(file).filter(|(expected, length)| length < expected) else {
-            return Ok(());
+    /// The library expects a file of at least the length that its header says. If a server was using it, the machine may have lost
+    /// power while the file grew: with zeros at its end, the library finds the last complete transaction. Otherwise it was
+    /// truncated. Returns what is wrong if the library does not find any.
+    fn lengthen(&self, file: &Path) -> Result<Option<StoreError>, StoreError> {
+        let Some((expected, length, was_used)) = expected_length(file).filter(|(expected, length, _)| length < expected)
+        else {
+            return Ok(None);
         };
         let reason = format!("it was truncated to {length} of {expected} bytes");
-        Err(StoreError::Damaged { folder: self.folder.clone(), reason })
+        let damaged = StoreError::Damaged { folder: self.folder.clone(), reason };
+        if !was_used {
+            return Err(damaged);
+        }
+        let lengthened = std::fs::OpenOptions::new().write(true).open(file).and_then(|file| file.set_len(expected));
+        lengthened.map_err(|error| StoreError::cannot(&self.folder, "be opened", &error))?;
+        Ok(Some(damaged))
     }
 
     fn database(&self) -> Result<&Database, StorageError> {
@@ -352,8 +361,8 @@ fn is_unfinished(file: &Path) -> bool {
     })
 }
 
-/// The length of a file according to its header, and the one that it has. `None`: it has no header.
-fn expected_length(file: &Path) -> Option<(u64, u64)> {
+/// The length of a file according to its header, the one that it has, and whether it was not closed. `None`: it has no header.
+fn expected_length(file: &Path) -> Option<(u64, u64, bool)> {
     let mut header = [0; 32];
     let mut file = std::fs::File::open(file).ok()?;
     file.read_exact(&mut header).ok()?;
@@ -364,5 +373,5 @@ fn expected_length(file: &Path) -> Option<(u64, u64)> {
     let regions = full.checked_mul(before_data + data)?;
     let last = if rest == 0 { 0 } else { before_data + rest };
     let expected = regions.checked_add(last + 1)?.checked_mul(page)?;
-    header.starts_with(SIGNATURE).then(|| Some((expected, file.metadata().ok()?.len())))?
+    header.starts_with(SIGNATURE).then(|| Some((expected, file.metadata().ok()?.len(), header[9] & 2 != 0)))?
 }
