@@ -10,30 +10,33 @@ use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
-/// See the head of this file.
-#[derive(Default)]
-pub(crate) struct FairTurns(Mutex<State>);
+/// See the head of this file. `K` is whose turns they are.
+pub(crate) struct FairTurns<K: Key = Client>(Mutex<State<K>>);
 
-#[derive(Default)]
-struct State {
+/// Whose turns they are.
+pub(crate) trait Key: Copy + Eq + Hash {}
+
+impl<K: Copy + Eq + Hash> Key for K {}
+
+struct State<K: Key> {
     is_taken: bool,
     /// Tickets that wait, by client.
-    queues: HashMap<Client, VecDeque<Arc<Ticket>>>,
+    queues: HashMap<K, VecDeque<Arc<Ticket<K>>>>,
     /// The clients in `queues`, in the order of their turns.
-    order: VecDeque<Client>,
+    order: VecDeque<K>,
 }
 
 /// A place in the queues of its clients.
-pub(crate) struct Ticket(Mutex<Waiting>);
+pub(crate) struct Ticket<K: Key = Client>(Mutex<Waiting<K>>);
 
-struct Waiting {
+struct Waiting<K: Key> {
     /// `None`: it has had its turn.
-    turn: Option<oneshot::Sender<Turn>>,
-    clients: HashSet<Client>,
+    turn: Option<oneshot::Sender<Turn<K>>>,
+    clients: HashSet<K>,
 }
 
 /// A turn, until it is dropped.
-pub(crate) struct Turn(Option<Arc<FairTurns>>);
+pub(crate) struct Turn<K: Key = Client>(Option<Arc<FairTurns<K>>>);
 
 /// `N` turns at a time. What has one name has one turn at a time.
 #[derive(Debug)]
@@ -62,9 +65,15 @@ impl<const N: usize> FairLanes<N> {
 
 // === impl FairTurns ===
 
-impl FairTurns {
+impl<K: Key> Default for FairTurns<K> {
+    fn default() -> Self {
+        Self(Mutex::new(State { is_taken: false, queues: HashMap::new(), order: VecDeque::new() }))
+    }
+}
+
+impl<K: Key> FairTurns<K> {
     /// Takes a ticket for a client. The turn arrives through the receiver; dropping that gives the turn to the next one.
-    pub(crate) fn wait(self: &Arc<Self>, client: Client) -> (Arc<Ticket>, oneshot::Receiver<Turn>) {
+    pub(crate) fn wait(self: &Arc<Self>, client: K) -> (Arc<Ticket<K>>, oneshot::Receiver<Turn<K>>) {
         let (sender, receiver) = oneshot::channel();
         let ticket = Arc::new(Ticket(Mutex::new(Waiting { turn: Some(sender), clients: HashSet::new() })));
         self.wait_for(&ticket, client);
@@ -72,7 +81,7 @@ impl FairTurns {
     }
 
     /// Another client waits for the same ticket.
-    pub(crate) fn wait_for(self: &Arc<Self>, ticket: &Arc<Ticket>, client: Client) {
+    pub(crate) fn wait_for(self: &Arc<Self>, ticket: &Arc<Ticket<K>>, client: K) {
         let mut waiting = lock(&ticket.0);
         if waiting.turn.is_none() || !waiting.clients.insert(client) {
             return;
@@ -106,9 +115,9 @@ impl FairTurns {
 
 // === impl State ===
 
-impl State {
+impl<K: Key> State<K> {
     /// The next ticket. If there is none, the turn is free.
-    fn next(&mut self) -> Option<Arc<Ticket>> {
+    fn next(&mut self) -> Option<Arc<Ticket<K>>> {
         let Some(client) = self.order.pop_front() else {
             self.is_taken = false;
             return None;
@@ -124,7 +133,7 @@ impl State {
     }
 }
 
-impl Drop for Turn {
+impl<K: Key> Drop for Turn<K> {
     fn drop(&mut self) {
         if let Some(turns) = self.0.take() {
             turns.give();
@@ -136,7 +145,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl fmt::Debug for FairTurns {
+impl<K: Key> fmt::Debug for FairTurns<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FairTurns").field("clients", &lock(&self.0).order.len()).finish_non_exhaustive()
     }

@@ -323,6 +323,18 @@ impl Disk {
     }
 }
 
+/// Makes the file, also in a folder that others may read. Takes it away from users who are not in the group of one that exists.
+fn make_private(file: &Path) -> io::Result<()> {
+    use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(file)?;
+    let mode = file.metadata()?.permissions().mode();
+    match mode & 0o007 {
+        0 => Ok(()),
+        _ => file.set_permissions(std::fs::Permissions::from_mode(mode & 0o770)),
+    }
+}
+
 /// Makes the folder, which only its owner may read: it contains messages of users.
 fn make_folder(folder: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
@@ -333,6 +345,8 @@ fn make_folder(folder: &Path) -> io::Result<()> {
 }
 
 fn open_file(file: &Path) -> Result<Database, DatabaseError> {
+    // The library says why a file cannot be opened.
+    let _ = make_private(file);
     let mut builder = Database::builder();
     builder.set_cache_size(CACHE).create_with_file_format_v3(true);
     // What the library does not expect of a file may be a panic.

@@ -30,6 +30,8 @@ use tokio::sync::watch;
 const MIN_LOG: u64 = 32 << 20;
 /// Bytes that wait for the disk before a checkpoint pauses.
 const CHECKPOINT_PAUSE: usize = 4 << 20;
+/// What a checkpoint appends between two pauses. Bytes.
+const CHECKPOINT_PART: usize = 1 << 20;
 /// Bytes that are written at once, although the interval is not over.
 const MAX_GROUP: usize = 16 << 20;
 /// Bytes that wait for the disk before others have to wait, see [`Store::admitted`], and before records whose loss costs little
@@ -119,8 +121,8 @@ pub struct OpenStore {
 
 /// Has something that checkpoints contain.
 pub trait Source: Send + Sync {
-    /// Appends everything that it has, in parts. Between two parts it calls [`Store::pause`] without a lock. A change
-    /// that happens meanwhile is appended as always.
+    /// Appends everything that it has by [`Store::append_part`]. Between two parts it calls [`Store::pause`] without a lock. A
+    /// change that happens meanwhile is appended as always.
     fn write_all(&self, store: &Store);
 }
 
@@ -159,6 +161,8 @@ struct State {
     has_all_sources: bool,
     is_checkpoint_due: bool,
     is_checkpoint_running: bool,
+    /// What the checkpoint has appended since its last pause. Bytes.
+    part: usize,
     /// A checkpoint that is written.
     finished: Option<Meta>,
     sources: Vec<Arc<dyn Source>>,
@@ -406,10 +410,21 @@ impl Store {
         state.appended
     }
 
+    /// Appends a record of a checkpoint. Returns its length in bytes.
+    pub fn append_part(&self, kind: u8, namespace: u16, write: impl FnOnce(&mut Encoder<'_>)) -> usize {
+        let mut state = self.0.state();
+        let before = state.records.len();
+        self.append_to(&mut state, kind, namespace, true, write);
+        let length = state.records.len() - before;
+        state.part += length;
+        length
+    }
+
     /// Appends records as they were read.
     pub fn append_raw(&self, raw: &[u8]) -> LogPosition {
         let mut state = self.0.state();
         state.records.add_raw(raw);
+        state.part += raw.len();
         (state.appended, state.is_urgent) = (state.appended + 1, true);
         self.0.wake.notify_one();
         state.appended
@@ -449,19 +464,29 @@ impl Store {
         self.0.is_failing.load(Relaxed)
     }
 
+    /// As if the disk did not accept anything.
+    #[cfg(test)]
+    pub(crate) fn set_failing(&self) {
+        self.0.is_failing.store(true, Relaxed);
+    }
+
     /// Adds something that checkpoints contain.
     pub fn add_source(&self, source: Arc<dyn Source>) {
         self.0.state().sources.push(source);
     }
 
-    /// Waits while much waits for the disk. For [`Source::write_all`].
+    /// Waits for the disk once if much waits for it, so that others go first. It does not wait until little does: those who
+    /// append without end would keep the checkpoint from its end, and the log would grow until the disk is full. For
+    /// [`Source::write_all`].
     pub fn pause(&self) {
         let mut state = self.0.state();
-        if state.records.len() > CHECKPOINT_PAUSE {
-            state.is_urgent = true;
-            self.0.wake.notify_one();
+        if state.part < CHECKPOINT_PART || state.records.len() <= CHECKPOINT_PAUSE {
+            return;
         }
-        while state.records.len() > CHECKPOINT_PAUSE && !state.is_closing {
+        (state.part, state.is_urgent) = (0, true);
+        self.0.wake.notify_one();
+        let written = self.0.written_now.load(Acquire);
+        while self.0.written_now.load(Acquire) == written && !state.is_closing {
             state = self.0.taken.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
@@ -503,6 +528,7 @@ impl Store {
                     return;
                 }
                 (state.is_checkpoint_due, state.is_checkpoint_running, state.has_dropped) = (false, true, false);
+                state.part = 0;
                 (state.next_group, state.sources.clone())
             };
             let before = self.0.state().appended_bytes();

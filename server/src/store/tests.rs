@@ -59,6 +59,58 @@ async fn a_record_is_written_soon_after_it_was_appended() {
     assert_eq!(open.store().0.metrics.store_commits.load(Relaxed), 10);
 }
 
+/// Much that a checkpoint contains.
+struct Large(usize);
+
+impl Source for Large {
+    fn write_all(&self, store: &Store) {
+        let text = "x".repeat(CHECKPOINT_PART / 4);
+        for _ in 0..self.0 {
+            store.append_part(8, 1, |one| {
+                one.text(&text);
+            });
+            store.pause();
+        }
+    }
+}
+
+/// A publisher that never lets the disk rest. Otherwise the log would grow until the disk is full, and then no client could
+/// publish.
+#[test]
+fn appending_without_end_does_not_keep_a_checkpoint_from_its_end() {
+    let folder = TempDir::new().unwrap();
+    let (open, _) = open(&settings(&folder)).unwrap();
+    let store = open.store().clone();
+    store.add_source(Arc::new(Large(40)));
+    let (flooding, stop) = (store.clone(), Arc::new(AtomicBool::new(false)));
+    let stopped = Arc::clone(&stop);
+    let flood = thread::spawn(move || {
+        let text = "x".repeat(CHECKPOINT_PAUSE / 4);
+        while !stopped.load(Relaxed) {
+            let mut state = flooding.0.state();
+            // As much as several publishers have waiting, whatever the writer takes.
+            while state.records.len() <= 2 * CHECKPOINT_PAUSE {
+                flooding.append_to(&mut state, 7, 1, |one| {
+                    one.text(&text);
+                });
+            }
+            drop(state);
+            thread::yield_now();
+        }
+    });
+    store.request_checkpoint();
+    let began = std::time::Instant::now();
+    while store.0.metrics.store_checkpoints.load(Relaxed) == 0 && began.elapsed() < Duration::from_secs(60) {
+        thread::sleep(Duration::from_millis(10));
+    }
+    stop.store(true, Relaxed);
+    flood.join().unwrap();
+    assert!(
+        store.0.metrics.store_checkpoints.load(Relaxed) > 0,
+        "the checkpoint waits for a pause that never comes"
+    );
+}
+
 struct Rest(Mutex<Vec<String>>);
 
 impl Source for Rest {
@@ -112,6 +164,25 @@ fn a_log_that_grows_gets_a_checkpoint_by_itself() {
     while store.0.metrics.store_checkpoints.load(Relaxed) == 0 {
         assert!(began.elapsed() < Duration::from_secs(60));
         thread::yield_now();
+    }
+}
+
+#[test]
+fn only_the_owner_can_read_the_file_also_in_a_folder_of_others() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = TempDir::new().unwrap();
+    let settings = settings(&folder);
+    std::fs::create_dir(&settings.folder).unwrap();
+    std::fs::set_permissions(&settings.folder, std::fs::Permissions::from_mode(0o755)).unwrap();
+    drop(open(&settings).unwrap());
+    let file = settings.folder.join("nodevent.redb");
+    let mode = || std::fs::metadata(&file).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(), 0o600);
+    // As an earlier version has made it, or an operator for a group.
+    for (before, after) in [(0o644, 0o640), (0o660, 0o660)] {
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(before)).unwrap();
+        drop(open(&settings).unwrap());
+        assert_eq!(mode(), after);
     }
 }
 

@@ -34,6 +34,7 @@ mod publishing_origins;
 mod repeated_subscriptions;
 mod session_flood;
 mod shared_redis;
+mod store;
 mod timeouts;
 mod unparsable_joins;
 mod unread_history;

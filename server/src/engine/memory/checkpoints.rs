@@ -10,8 +10,10 @@ use crate::store::{Loading, Source, Store, StoreError};
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// Rooms, keys or mailboxes that are written under one lock.
-const STEP: usize = 16;
+/// What is written under one lock, unless one room or mailbox has more. Bytes.
+const STEP: usize = 64 * 1024;
+/// What a room, a key or a mailbox counts for, in addition to its record: the time for finding it. Bytes.
+const OVERHEAD: usize = 128;
 
 /// Writes histories.
 pub(super) fn write_history<G: Deref<Target = MemoryHistory>>(
@@ -21,29 +23,21 @@ pub(super) fn write_history<G: Deref<Target = MemoryHistory>>(
 ) {
     let head = || {
         let history = lock();
-        durable.append(Kind::History, |one| history.write_head(&Times::now(), one));
+        durable.append_part(Kind::History, |one| history.write_head(&Times::now(), one));
     };
     head();
     let (names, keys) = {
         let history = lock();
         (history.names(), history.idempotency_keys())
     };
-    for some in names.chunks(STEP) {
-        let (history, times) = (lock(), Times::now());
-        for name in some.iter().filter(|name| history.has_room(name)) {
-            durable.append(Kind::Room, |one| history.write_room(name, &times, one));
-        }
-        drop(history);
-        store.pause();
-    }
-    for some in keys.chunks(STEP) {
-        let (history, times) = (lock(), Times::now());
-        for key in some.iter().filter(|(_, key)| history.has_key(key)) {
-            durable.append(Kind::Key, |one| history.write_key(key, &times, one));
-        }
-        drop(history);
-        store.pause();
-    }
+    in_steps(&names, &lock, store, |history, name| match history.has_room(name) {
+        true => durable.append_part(Kind::Room, |one| history.write_room(name, &Times::now(), one)),
+        false => 0,
+    });
+    in_steps(&keys, &lock, store, |history, key| match history.has_key(&key.1) {
+        true => durable.append_part(Kind::Key, |one| history.write_key(key, &Times::now(), one)),
+        false => 0,
+    });
     // Rooms that were forgotten meanwhile are in no record of their own.
     head();
 }
@@ -55,12 +49,24 @@ pub(super) fn write_mailboxes<G: Deref<Target = MemoryMailboxes>>(
     store: &Store,
 ) {
     let names = lock().names();
-    for some in names.chunks(STEP) {
-        let (mailboxes, times) = (lock(), Times::now());
-        for name in some.iter().filter(|name| mailboxes.has_mailbox(name)) {
-            durable.append(Kind::Mailbox, |one| mailboxes.write_mailbox(name, &times, one));
+    in_steps(&names, &lock, store, |mailboxes, name| match mailboxes.has_mailbox(name) {
+        true => durable.append_part(Kind::Mailbox, |one| mailboxes.write_mailbox(name, &Times::now(), one)),
+        false => 0,
+    });
+}
+
+/// Writes all, some at a time under a lock. `write` returns the length of a record.
+fn in_steps<T, G>(all: &[T], lock: impl Fn() -> G, store: &Store, mut write: impl FnMut(&G, &T) -> usize) {
+    let mut left = all;
+    while !left.is_empty() {
+        let (locked, mut bytes) = (lock(), 0);
+        while bytes < STEP
+            && let Some((one, rest)) = left.split_first()
+        {
+            bytes += OVERHEAD + write(&locked, one);
+            left = rest;
         }
-        drop(mailboxes);
+        drop(locked);
         store.pause();
     }
 }
@@ -95,7 +101,7 @@ impl Source for Resting {
             write_mailboxes(|| mailboxes, durable, store);
         }
         if let Some(journal) = namespace.journal() {
-            durable.append(Kind::Journal, |one| journal.write_all(&Times::now(), one));
+            durable.append_part(Kind::Journal, |one| journal.write_all(&Times::now(), one));
         }
         if let Some(values) = namespace.cable() {
             values.write_all(durable);

@@ -1,17 +1,20 @@
 //! The store as the capabilities of one namespace see it: what they append, and what waits until that is on disk.
 
 use super::super::Fanout;
-use crate::capability::Unavailable;
+use crate::capability::{Publisher, Unavailable};
+use crate::fair_turns::FairTurns;
 use crate::mailbox::MailboxNotice;
 use crate::publication::Publication;
 use crate::store::{Encoder, LogPosition, Store};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-/// Kilobytes of a capability that wait for the disk. More have to wait before they are accepted.
-const MAX_WAITING: u32 = 16 * 1024;
+/// Kilobytes of a capability that wait for the disk. More have to wait before they are accepted. Everything that is to be
+/// written waits for this at most.
+const MAX_WAITING: u32 = 4 * 1024;
 /// How long a publisher waits for the disk.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -70,6 +73,8 @@ pub(super) struct Outputs {
     durable: Durable,
     queue: mpsc::UnboundedSender<Output>,
     waiting: Arc<Semaphore>,
+    /// Publishers have their turns one after another, however much each of them sends.
+    turns: Arc<FairTurns<u64>>,
 }
 
 /// See [`Outputs`].
@@ -142,6 +147,11 @@ impl Durable {
         position
     }
 
+    /// Appends a record of a checkpoint, which says nothing new. Returns its length in bytes.
+    pub(super) fn append_part(&self, kind: Kind, write: impl FnOnce(&mut Encoder<'_>)) -> usize {
+        self.store.append_part(kind as u8, self.namespace, write)
+    }
+
     /// Appends a record whose confirmation is not awaited.
     pub(super) fn note(&self, kind: Kind, write: impl FnOnce(&mut Encoder<'_>)) {
         self.store.append_if_possible(kind as u8, self.namespace, write);
@@ -188,7 +198,7 @@ impl Outputs {
         let (queue, outputs) = mpsc::unbounded_channel();
         let store = durable.store.clone();
         tokio::spawn(send(store, fanout, outputs));
-        Self { durable, queue, waiting: Arc::new(Semaphore::new(MAX_WAITING as usize)) }
+        Self { durable, queue, waiting: Arc::new(Semaphore::new(MAX_WAITING as usize)), turns: Arc::default() }
     }
 
     pub(super) fn durable(&self) -> &Durable {
@@ -207,6 +217,19 @@ impl Outputs {
             Ok(place) => Ok(place),
             Err(_) => Err(unavailable()),
         }
+    }
+
+    /// The same for a publisher. Others that wait have their turns between two of its publications.
+    ///
+    /// # Errors
+    /// As [`Outputs::place`].
+    pub(super) async fn place_of(&self, publisher: Publisher<'_>, bytes: usize) -> Result<Place, Unavailable> {
+        let mut hasher = DefaultHasher::new();
+        (publisher.name, publisher.is_limited).hash(&mut hasher);
+        let (_ticket, turn) = self.turns.wait(hasher.finish());
+        // Every ticket has its turn in the end.
+        let _turn = within(turn).await?.ok();
+        self.place(bytes).await
     }
 
     /// Sends a notice as soon as the log is on disk up to `position`. The result completes then. The caller holds the lock

@@ -177,7 +177,7 @@ impl Memory {
         idempotency_key: Option<&str>,
         publisher: Publisher<'_>,
     ) -> Result<(Option<Position>, Confirmation), Unavailable> {
-        let place = outputs.place(publication.topic.len() + publication.text.len()).await?;
+        let place = outputs.place_of(publisher, publication.topic.len() + publication.text.len()).await?;
         let mut history = self.history();
         Ok(match self.append_to(&mut history, publication, idempotency_key, publisher) {
             // The first one may be on its way to the disk.

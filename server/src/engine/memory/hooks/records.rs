@@ -128,7 +128,7 @@ impl Source for JournalInMemory {
     fn write_all(&self, store: &Store) {
         let Some(durable) = &self.durable else { return };
         let state = self.state();
-        durable.append(Kind::Journal, |one| state.write_all(&Times::now(), one));
+        durable.append_part(Kind::Journal, |one| state.write_all(&Times::now(), one));
         drop(state);
         store.pause();
     }

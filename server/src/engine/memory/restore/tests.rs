@@ -430,6 +430,19 @@ fn with_an_interval_a_crash_makes_all_clients_load_again_and_repeats_no_position
 }
 
 #[test]
+fn a_disk_that_accepts_nothing_repeats_no_event() {
+    let folder = TempDir::new().unwrap();
+    let sandbox = Sandbox::open(folder.path());
+    let event = HookEvent { key: "".into(), text: "{}".into(), part: Part::Others };
+    sandbox.open.store().set_failing();
+    for _ in 0..3 {
+        let appended = sandbox.journal.append(std::slice::from_ref(&event)).now_or_never();
+        assert!(appended.is_some_and(|appended| appended.is_err()), "the caller has it, and tries again");
+    }
+    assert!(sandbox.journal.describe().iter().all(|line| !line.contains("{}")), "{:?}", sandbox.journal.describe());
+}
+
+#[test]
 fn what_the_configuration_does_not_have_any_more_is_kept() {
     let folder = TempDir::new().unwrap();
     let sandbox = Sandbox::open(folder.path());
