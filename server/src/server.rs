@@ -29,8 +29,7 @@ use crate::engine::redis::{self, Redis};
 use crate::hooks::{Recorder, keep_journal};
 use crate::http::{
     self, Bound, BoundHandover, BoundSocket, ConsoleAccess, Endpoint, Http, HttpService, Inherited, ListenError,
-    ListeningSocket,
-    NotificationsSource, TurtedPush,
+    ListeningSocket, NotificationsSource, TurtedPush,
 };
 use crate::mailbox::MailboxSettings;
 use crate::metrics::Metrics;

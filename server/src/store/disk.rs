@@ -128,7 +128,8 @@ impl Disk {
     /// power while the file grew: with zeros at its end, the library finds the last complete transaction. Otherwise it was
     /// truncated. Returns what is wrong if the library does not find any.
     fn lengthen(&self, file: &Path) -> Result<Option<StoreError>, StoreError> {
-        let Some((expected, length, was_used)) = expected_length(file).filter(|(expected, length, _)| length < expected)
+        let Some((expected, length, was_used)) =
+            expected_length(file).filter(|(expected, length, _)| length < expected)
         else {
             return Ok(None);
         };

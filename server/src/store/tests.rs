@@ -90,7 +90,7 @@ fn appending_without_end_does_not_keep_a_checkpoint_from_its_end() {
             let mut state = flooding.0.state();
             // As much as several publishers have waiting, whatever the writer takes.
             while state.records.len() <= 2 * CHECKPOINT_PAUSE {
-                flooding.append_to(&mut state, 7, 1, |one| {
+                flooding.append_to(&mut state, 7, 1, true, |one| {
                     one.text(&text);
                 });
             }

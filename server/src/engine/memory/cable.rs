@@ -168,7 +168,7 @@ impl Source for CableInMemory {
         for some in keys.chunks(STEP) {
             let (values, times) = (self.values(), Times::now());
             for key in some {
-                durable.append(Kind::Cable, |one| values.write_one(*key, &times, one));
+                durable.append_part(Kind::Cable, |one| values.write_one(*key, &times, one));
             }
             drop(values);
             store.pause();

@@ -303,7 +303,7 @@ impl Source for PagesInMemory {
         for some in pages.chunks(STEP) {
             let (state, times) = (self.state(), Times::now());
             for page in some {
-                durable.append(Kind::Page, |one| state.write_page(*page, &times, one));
+                durable.append_part(Kind::Page, |one| state.write_page(*page, &times, one));
             }
             drop(state);
             store.pause();

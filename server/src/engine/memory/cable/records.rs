@@ -48,7 +48,7 @@ impl Values {
     pub(in super::super) fn write_all(&self, durable: &Durable) {
         let times = Times::now();
         for key in self.keys() {
-            durable.append(Kind::Cable, |one| self.write_one(key, &times, one));
+            durable.append_part(Kind::Cable, |one| self.write_one(key, &times, one));
         }
     }
 

@@ -35,7 +35,7 @@ impl State {
     pub(in super::super) fn write_all(&self, durable: &Durable) {
         let times = Times::now();
         for digest in self.digests() {
-            durable.append(Kind::Page, |one| self.write_page(digest, &times, one));
+            durable.append_part(Kind::Page, |one| self.write_page(digest, &times, one));
         }
     }
 
