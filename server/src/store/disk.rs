@@ -95,7 +95,20 @@ impl Disk {
             }
             result => result,
         };
-        self.database = Some(database.map_err(|error| missing.unwrap_or_else(|| self.explain(error)))?);
+        self.database = Some(match (database, missing) {
+            (Ok(database), Some(Missing { length, expected, .. })) => {
+                let file = file.display();
+                tracing::warn!(
+                    %file, length, expected,
+                    "the file of the store was shorter than its header says, as after a loss of power while it grew; the \
+                     last complete write counts"
+                );
+                database
+            }
+            (Ok(database), None) => database,
+            (Err(_), Some(missing)) => return Err(missing.into_error(&file)),
+            (Err(error), None) => return Err(self.explain(error)),
+        });
         let set_up = || -> Result<u64, redb::Error> {
             let transaction = self.database()?.begin_write()?;
             let found = {
@@ -127,20 +140,20 @@ impl Disk {
     /// The library expects a file of at least the length that its header says. If a server was using it, the machine may have lost
     /// power while the file grew: with zeros at its end, the library finds the last complete transaction. Otherwise it was
     /// truncated. Returns what is wrong if the library does not find any.
-    fn lengthen(&self, file: &Path) -> Result<Option<StoreError>, StoreError> {
+    fn lengthen(&self, file: &Path) -> Result<Option<Missing>, StoreError> {
         let Some((expected, length, was_used)) =
             expected_length(file).filter(|(expected, length, _)| length < expected)
         else {
             return Ok(None);
         };
         let reason = format!("it was truncated to {length} of {expected} bytes");
-        let damaged = StoreError::Damaged { folder: self.folder.clone(), reason };
+        let error = StoreError::Damaged { folder: self.folder.clone(), reason };
+        let missing = Missing { length, expected, error };
         if !was_used {
-            return Err(damaged);
+            return Err(missing.error);
         }
-        let lengthened = std::fs::OpenOptions::new().write(true).open(file).and_then(|file| file.set_len(expected));
-        lengthened.map_err(|error| StoreError::cannot(&self.folder, "be opened", &error))?;
-        Ok(Some(damaged))
+        set_length(file, expected).map_err(|error| StoreError::cannot(&self.folder, "be opened", &error))?;
+        Ok(Some(missing))
     }
 
     fn database(&self) -> Result<&Database, StorageError> {
@@ -343,6 +356,25 @@ fn make_folder(folder: &Path) -> io::Result<()> {
         return Ok(());
     }
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// A file that is shorter than its header says. Lengths in bytes.
+struct Missing {
+    length: u64,
+    expected: u64,
+    error: StoreError,
+}
+
+impl Missing {
+    /// Leaves the file as long as it was, for whoever examines it.
+    fn into_error(self, file: &Path) -> StoreError {
+        let _ = set_length(file, self.length);
+        self.error
+    }
+}
+
+fn set_length(file: &Path, length: u64) -> io::Result<()> {
+    std::fs::OpenOptions::new().write(true).open(file)?.set_len(length)
 }
 
 fn open_file(file: &Path) -> Result<Database, DatabaseError> {

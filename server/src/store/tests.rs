@@ -293,7 +293,10 @@ fn a_checkpoint_waits_until_everything_that_was_read_is_a_source() {
     opened.allow_checkpoints();
     store.checkpoint();
     opened.close();
-    assert_eq!(read(&mut Loading::open(&settings).unwrap()).unwrap(), ["7 all"]);
+    let mut texts = read(&mut Loading::open(&settings).unwrap()).unwrap();
+    // The one that was requested first may have begun another checkpoint, which the end interrupts.
+    texts.dedup();
+    assert_eq!(texts, ["7 all"]);
 }
 
 /// With an interval nothing waits until it is written, so what is appended has to wait if the disk is slow.

@@ -164,6 +164,7 @@ const WAITING: &[&str] = &["applications::requests_beyond_those_that_may_wait_ar
 const NO_LIMITS: &[(&str, &str)] = &[
     ("Server.port", "a port"),
     ("Server.drain_timeout", "the time over which a stopping server spreads the ends of its connections"),
+    ("Server.deflate_min_size", "the size from which compression is worth its time"),
     ("Server.shards", "the number of threads"),
     ("listen.port", "a port"),
     ("admin.port", "a port"),

@@ -378,6 +378,7 @@ fn migrated_files_have_the_same_settings_and_no_secrets_in_the_configuration() {
     // The places in the files differ, nothing else does.
     let plain = |config: &Config| {
         let mut config = config.clone();
+        config.selected.environment.clear();
         for namespace in &mut config.namespaces {
             namespace.dialects.iter_mut().for_each(|one| one.location = None);
             namespace.protocols.iter_mut().for_each(|one| one.location = None);

@@ -356,7 +356,8 @@ async fn a_group_that_is_torn_anywhere_is_there_as_a_whole_or_not_at_all() {
 }
 
 /// Every byte at which the last group can be torn, and every length to which the file can be cut, in a long run; some of them
-/// otherwise. A torn group is there as a whole or not at all. A file that was cut is served whole, or is damaged.
+/// otherwise. A torn group is there as a whole or not at all. A file that was cut is
+/// served without the last group at most, or is damaged.
 #[test]
 fn a_file_that_was_torn_or_cut_at_any_byte_is_never_served_in_part() {
     let folder = TempDir::new().unwrap();
@@ -388,7 +389,10 @@ fn a_file_that_was_torn_or_cut_at_any_byte_is_never_served_in_part() {
     for number in 0..cuts {
         let end = after.len() * number / cuts;
         match describe_file(&after[..end]) {
-            Ok(state) => assert!(state == state_after || end == 0, "cut at {end}"),
+            Ok(state) => {
+                // With zeros at its end, as after a loss of power while it grew.
+                assert!(state == state_after || state == state_before || end == 0, "cut at {end}");
+            }
             Err(error) => {
                 assert!(matches!(error, StoreError::Damaged { .. }), "cut at {end}: {error}");
                 damaged += 1;
