@@ -95,10 +95,10 @@ class ImageBuild
     target = File.join(stage.folder, File.expand_path(target, work))
     return sources.each { |source| copy_context(source, target, single: sources.one?) } unless from
 
-    if stages.any? { |other| other.name == from }
-      FileUtils.mkdir_p(target)
-      sources.each { |source| FileUtils.cp_r(File.join(path(from, source), "."), target) }
-    end
+    return unless stages.any? { |other| other.name == from }
+
+    FileUtils.mkdir_p(target)
+    sources.each { |source| FileUtils.cp_r(File.join(path(from, source), "."), target) }
   end
 
   # The content of a folder, or files into a folder.

@@ -366,7 +366,7 @@ struct Missing {
 }
 
 impl Missing {
-    /// Leaves the file as long as it was, for whoever examines it.
+    /// Leaves the file as long as it was.
     fn into_error(self, file: &Path) -> StoreError {
         let _ = set_length(file, self.length);
         self.error
