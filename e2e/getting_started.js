@@ -78,7 +78,8 @@ class Stage {
 }
 
 const escaped = (text) => text.replace(/[&<>]/g, (letter) => `&#${letter.charCodeAt(0)};`);
-const plain = (text) => text.replace(/\u001b\[[\d;]*m/g, "");
+const COLOUR = new RegExp(`${String.fromCharCode(27)}\\[[\\d;]*m`, "g");
+const plain = (text) => text.replace(COLOUR, "");
 
 async function freePort() {
   const server = net.createServer().listen(0, "127.0.0.1");

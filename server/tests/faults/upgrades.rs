@@ -128,7 +128,7 @@ async fn an_upgrade_uses_a_configuration_that_is_accepted_and_keeps_all_sockets(
     node.configure(&format!("{listeners}/nodevent: {{history: nonsense}}\n"));
     node.program.signal(Signal::USR2);
     let line = node.program.logs("the server was not upgraded, and goes on").await;
-    assert!(line.contains("nonsense"), "{line}");
+    assert!(line.contains("/nodevent.history is neither off nor an age"), "{line}");
     node.site.emit("/nodevent", "r", "e", 1).await;
     assert_eq!(page.next_event().await.message, 1);
     node.configure(&format!("{listeners}/nodevent: {{}}\n/other: {{}}\n"));
