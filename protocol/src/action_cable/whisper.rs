@@ -34,7 +34,7 @@ mod tests {
 
     #[test]
     fn a_whisper_is_recognized_and_no_other_publication_is_one() {
-        let whisper = publication("a \"room\"", r#"{"event":"other"}"#, "p1");
+        let whisper = publication("a \"room\"", r#"{"event":"other"}"#, "ba7816bf8f01cfea");
         assert!(is_whisper(&whisper) && crate::publication::parse(whisper.as_bytes()).is_ok(), "{whisper}");
         for other in [
             r#"{"room":"whisper","event":"e","message":"whisper"}"#,
