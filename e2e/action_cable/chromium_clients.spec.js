@@ -75,6 +75,8 @@ for (const client of clients) {
       for (let round = 1; took > MOMENT; round += 1) {
         took = await page.again("quick");
         await page.isConnected("quick");
+        // The page takes the confirmation of the preview for its own, and the server may still have to subscribe it again.
+        await barrier(`again ${round}`);
         await broadcast("quick", `round ${round}`);
         await page.received("quick", append(`round ${round}`));
         await barrier(`round ${round}`);

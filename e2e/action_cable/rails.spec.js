@@ -80,6 +80,8 @@ for (const { version, library } of rails) {
       second.subscription.unsubscribe();
       const third = subscribe(consumer, turbo(`quick ${version}`));
       await third.has("connected");
+      // It takes the confirmation of the preview for its own.
+      await subscribe(consumer, turbo(`before ${version}`)).has("connected");
       await broadcast(`quick ${version}`, "m");
       await third.received("m");
       await subscribe(consumer, turbo(`after ${version}`)).has("connected");

@@ -1,6 +1,8 @@
 # frozen_string_literal: true
 
 require "nodevent/start_report"
+# Rails 6.1 loads only parts of it, and then no object has a to_json that works.
+require "active_support"
 require "rails/railtie"
 
 module NoDevent
