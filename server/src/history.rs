@@ -24,6 +24,10 @@ pub trait RoomHistory: Send + Sync {
     /// Whether a room has a history.
     fn has_history(&self, room: &str) -> bool;
 
+    /// Whether everything that happens in a room with members comes to their shard, in order and without a gap. Then the
+    /// shard knows the position of such a room, and makes no request for a member who continues from there.
+    fn follows_rooms(&self) -> bool;
+
     /// A room has no members on that shard any more.
     fn room_empty(&self, shard: u8, room: &str);
 }

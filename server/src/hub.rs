@@ -51,6 +51,8 @@ struct Room {
     members: Vec<Member>,
     /// Up to where all members have received it. `None`: nothing with a position was delivered.
     delivered: Option<Position>,
+    /// Up to where the engine has sent it, in order and without a gap. `None`: not known yet.
+    sent: Option<Position>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -206,6 +208,25 @@ impl Hub {
         }
     }
 
+    /// Up to where the engine has sent a room to this shard. What comes next follows it.
+    pub fn sent(&self, room: RoomId) -> Option<Position> {
+        self.rooms.get(room as usize)?.sent
+    }
+
+    /// The engine has sent a room up to a position.
+    pub fn set_sent(&mut self, room: RoomId, position: Position) {
+        if let Some(room) = self.rooms.get_mut(room as usize) {
+            room.sent = Some(position);
+        }
+    }
+
+    /// The engine has replied that a room is at a position, which is older than what it has sent since.
+    pub fn start_at(&mut self, room: RoomId, position: Position) {
+        if let Some(room) = self.rooms.get_mut(room as usize) {
+            room.sent.get_or_insert(position);
+        }
+    }
+
     /// Whether a connection has this membership.
     pub fn is_member(&self, slot: Slot, membership: Membership) -> bool {
         self.memberships_of(slot).any(|one| one == membership)
@@ -231,8 +252,8 @@ impl Hub {
     }
 
     fn create(&mut self, hash: u64, namespace: u16, name: &str) -> RoomId {
-        let id = self.rooms.insert(Room { namespace, name: name.into(), members: Vec::new(), delivered: None })
-            as RoomId;
+        let room = Room { namespace, name: name.into(), members: Vec::new(), delivered: None, sent: None };
+        let id = self.rooms.insert(room) as RoomId;
         let (rooms, hasher) = (&self.rooms, &self.hasher);
         self.names.insert_unique(hash, id, |&id| {
             let one = &rooms[id as usize];
@@ -296,6 +317,21 @@ mod tests {
         let room = join(&mut hub, 1, 0, "r");
         assert_eq!(hub.join(1, 0, "r", PLAIN, 10), JoinOutcome::AlreadyMember(room));
         assert_eq!(slots(&hub, room), [1]);
+    }
+
+    #[test]
+    fn room_knows_up_to_where_it_was_sent_for_as_long_as_it_has_members() {
+        let at = |offset| Position { epoch: 1, offset };
+        let mut hub = Hub::default();
+        let room = join(&mut hub, 1, 0, "r");
+        assert_eq!(hub.sent(room), None);
+        hub.start_at(room, at(3));
+        hub.set_sent(room, at(4));
+        hub.start_at(room, at(3));
+        assert_eq!(hub.sent(room), Some(at(4)), "a reply that is older than what was sent");
+        leave(&mut hub, 1, room);
+        let room = join(&mut hub, 1, 0, "r");
+        assert_eq!(hub.sent(room), None, "nobody has followed it meanwhile");
     }
 
     #[test]

@@ -57,6 +57,9 @@ impl Shard {
         };
         match room {
             Some(room) => {
+                if let Some(position) = broadcast.notice.received_up_to() {
+                    self.hub.set_sent(room, position);
+                }
                 self.accept_refresh(broadcast.namespace, room, &broadcast.notice);
                 self.delivery.add(room, broadcast.notice.clone(), broadcast.cost, broadcast.arrived);
             }

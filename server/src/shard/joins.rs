@@ -207,12 +207,19 @@ impl Shard {
         let engines = Arc::clone(&self.engines);
         let Some(engine) = engines.get(namespace) else { return Outcome::Overloaded };
         let join_id = reply_to.join_id;
-        if engine.history.may_wait(room) && !self.start_pending(reply_to.slot, join_id, namespace) {
-            return Outcome::Overloaded;
-        }
         let requested_at = Instant::now();
         let client = Client::of(self.peer(reply_to.slot));
         let request = RecoveryRequest { reply_to, namespace, room: room.into(), client, since, requested_at };
+        if engine.history.follows_rooms()
+            && let Some(position) = self.hub.sent(membership.room)
+            && (since == Since::FirstJoin || since == Since::Position(position))
+        {
+            let reply = request.reply(Some(Recovery::up_to_date(position)));
+            return Outcome::Ready(self.complete_at_once(membership, encoding, &reply));
+        }
+        if engine.history.may_wait(room) && !self.start_pending(reply_to.slot, join_id, namespace) {
+            return Outcome::Overloaded;
+        }
         let outcome = match self.pending_joins.request(request, self.now) {
             Some(request) => engine.history.recover(request),
             None => Outcome::Pending,
@@ -229,14 +236,33 @@ impl Shard {
             Outcome::Pending => None,
             Outcome::Overloaded => return Outcome::Overloaded,
         };
+        match reply {
+            Some(reply) => Outcome::Ready(self.complete_at_once(membership, encoding, &reply)),
+            None => {
+                self.start_buffering(membership, reply_to);
+                Outcome::Pending
+            }
+        }
+    }
+
+    /// Buffers what comes for a membership until the reply to a join is here.
+    fn start_buffering(&mut self, membership: Membership, reply_to: ReplyTo) {
         if let Some(session) = self.session_mut(reply_to.slot) {
             session.join_buffers.start_buffering(membership, reply_to.join_id);
         }
-        let Some(reply) = reply else { return Outcome::Pending };
-        let (joined, close) = self.send_missed(membership, Some(encoding), &reply);
-        self.complete(reply_to.slot, membership, joined);
-        let close = close.or_else(|| self.release_buffered(membership, Some(encoding), &reply, joined));
-        Outcome::Ready((joined, close))
+    }
+
+    /// Completes a join whose recovery is there at once.
+    fn complete_at_once(
+        &mut self,
+        membership: Membership,
+        encoding: &Arc<dyn Encoding>,
+        reply: &RecoveryReply,
+    ) -> (Joined, Option<CloseReason>) {
+        self.start_buffering(membership, reply.reply_to);
+        let (joined, close) = self.send_missed(membership, Some(encoding), reply);
+        self.complete(reply.reply_to.slot, membership, joined);
+        (joined, close.or_else(|| self.release_buffered(membership, Some(encoding), reply, joined)))
     }
 
     /// The encoding in which a connection receives a room: that of its protocol, or the one that compresses it. As long as it is
@@ -413,6 +439,9 @@ impl Shard {
             let recovery = RecoveryStatus { position: None, recovered: true };
             return self.confirm(reply, Joined { recovery: Some(recovery) });
         };
+        if let Some(position) = reply.recovery.as_ref().and_then(|recovery| recovery.position) {
+            self.hub.start_at(membership.room, position);
+        }
         let encoding = match namespace_of_all(membership.room) {
             Some(namespace) => {
                 let own = self.session_mut(slot).and_then(|session| session.encoding_in(namespace)).cloned();

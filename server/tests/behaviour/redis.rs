@@ -385,3 +385,56 @@ async fn redis_that_requires_client_certificates_is_reached_with_the_configured_
         program(incomplete).await.logs(REDIS_OUTAGE).await;
     }
 }
+
+/// The shard of a room with members knows its position. Who continues from there needs no request to Redis, which is
+/// paused here; who has missed something does.
+#[tokio::test]
+async fn member_of_a_room_with_others_on_its_shard_starts_at_its_position() {
+    let redis = RedisServer::start().await;
+    let server = TestServer::start(&format!("shards: 1\n/nodevent: {{redis: \"{}\"}}", redis.url())).await;
+    server.ready().await;
+    let member = async || Browser::connect(&server, "/nodevent", Transport::WebSocket).await;
+    let join = async |browser: &mut Browser, since: &Value| {
+        let arguments = if since.is_null() { json!({"room": "r"}) } else { json!({"room": "r", "since": since}) };
+        browser.call("join", &[arguments]).await[2].clone()
+    };
+    let (mut first, mut second) = (member().await, member().await);
+    let (at_start, same) = (join(&mut first, &Value::Null).await, join(&mut second, &Value::Null).await);
+    assert_eq!(at_start, same, "nothing was published");
+    let mut positions = Vec::new();
+    for message in 1..=3 {
+        server.emit("/nodevent", "r", "e", message).await;
+        let event = first.next_event().await;
+        assert_eq!((&event.message, &second.next_event().await.message), (&json!(message), &json!(message)));
+        positions.push(event.publication["position"].clone());
+    }
+
+    assert_eq!(redis.call(&["CLIENT", "PAUSE", "2000", "ALL"]).await, "+OK");
+    let (mut new, mut returning) = (member().await, member().await);
+    for (browser, since) in [(&mut new, &Value::Null), (&mut returning, &positions[2])] {
+        let ack = join(browser, since).await;
+        assert_eq!((&ack["recovered"], &ack["position"]), (&json!(true), &positions[2]), "{ack}");
+    }
+    let mut behind = member().await;
+    let ack = join(&mut behind, &positions[0]).await;
+    assert_eq!((&ack["recovered"], &ack["position"]), (&json!(true), &positions[2]), "{ack}");
+    for message in [2, 3] {
+        assert_eq!(behind.next_event().await.message, message);
+    }
+    server.emit("/nodevent", "r", "e", 4).await;
+    for browser in [&mut first, &mut second, &mut new, &mut returning, &mut behind] {
+        assert_eq!(browser.next_event().await.message, 4);
+        browser.receives_nothing_else(&server).await;
+    }
+
+    // What was there is gone: the members learn it, and so does who knows only that.
+    let last = positions[2].clone();
+    assert_eq!(redis.call(&["FLUSHALL"]).await, "+OK");
+    server.emit("/nodevent", "r", "e", 5).await;
+    assert_eq!(first.next_event().await.message, 5);
+    let ack = join(&mut member().await, &last).await;
+    assert_eq!(ack["recovered"], false, "{ack}");
+    let ack = join(&mut member().await, &Value::Null).await;
+    assert_eq!(ack["recovered"], true, "{ack}");
+    assert_ne!(ack["position"], last);
+}

@@ -312,6 +312,11 @@ impl RoomHistory for Memory {
         self.policy.of(room).is_some()
     }
 
+    // It replies at once, with what is on its way to the shard too.
+    fn follows_rooms(&self) -> bool {
+        false
+    }
+
     fn room_empty(&self, _shard: u8, _room: &str) {}
 }
 

@@ -341,6 +341,10 @@ impl RoomHistory for Redis {
         self.shared.history.of(room).is_some()
     }
 
+    fn follows_rooms(&self) -> bool {
+        true
+    }
+
     fn room_empty(&self, shard: u8, room: &str) {
         if self.tracks(room) {
             let _ = self.commands.send(Command::RoomEmpty { shard, room: room.into() });
