@@ -118,9 +118,33 @@ impl Shard {
     /// Requests a recovery of a join that waits. Returns the join if it waits no longer.
     fn request_recovery(&mut self, request: RecoveryRequest) -> Option<u32> {
         let ReplyTo { slot, generation, join_id, .. } = request.reply_to;
-        let engine = self.engines.get(request.namespace).filter(|_| self.is_open(slot, generation));
-        let is_pending = engine.is_some_and(|engine| matches!(engine.history.recover(request), Outcome::Pending));
-        (!is_pending).then_some(join_id)
+        let (reply_to, namespace, room) = (request.reply_to, request.namespace, request.room.clone());
+        let engine = self.engines.get(namespace).filter(|_| self.is_open(slot, generation));
+        match engine.map(|engine| engine.history.recover(request)) {
+            Some(Outcome::Pending) => None,
+            // As if it had arrived: the protocol of the connection may be in the middle of something else.
+            Some(Outcome::Ready(reply)) => {
+                let reply = reply.unwrap_or(RecoveryReply { reply_to, namespace, room, recovery: None });
+                self.ready_recoveries.push_back(reply);
+                None
+            }
+            Some(Outcome::Overloaded) => {
+                self.close_later(slot, generation, CloseReason::TooManyPendingJoins);
+                Some(join_id)
+            }
+            None => Some(join_id),
+        }
+    }
+
+    /// Completes joins whose recoveries were ready when it was their turn, for as long as a turn lasts.
+    pub(super) fn complete_ready_joins(&mut self) {
+        let began = Instant::now();
+        while let Some(reply) = self.ready_recoveries.pop_front() {
+            self.on_recovery_reply(reply);
+            if began.elapsed() >= super::REPLIES_TURN {
+                return;
+            }
+        }
     }
 
     /// Joins a room to which the connection is admitted.

@@ -71,6 +71,7 @@ use crate::deflate::{Deflate, Inflater};
 use crate::fair_queue::FairQueue;
 use crate::fair_shares::FairShares;
 use crate::histogram::ShardTimes;
+use crate::history::RecoveryReply;
 use crate::hub::Hub;
 use crate::metrics::Metrics;
 use crate::namespace::Namespaces;
@@ -190,6 +191,8 @@ struct Shard {
     received: Received,
     /// Joins whose authorization or recovery has not arrived.
     pending_joins: PendingJoins,
+    /// Recoveries that were ready when it was their turn. Each is one of `pending_joins`, which have a limit.
+    ready_recoveries: VecDeque<RecoveryReply>,
     /// The mailboxes of its connections' users.
     mailboxes: ShardMailboxes,
     /// The pages of its connections.
@@ -267,6 +270,7 @@ pub fn start(
             read_again: FairQueue::default(),
             received: Received::default(),
             pending_joins: PendingJoins::default(),
+            ready_recoveries: VecDeque::new(),
             mailboxes: ShardMailboxes::default(),
             pages: ShardPages::default(),
             calls_pending: FairShares::new(calls::MAX_PENDING),
@@ -339,6 +343,7 @@ impl Shard {
             self.take_inbox();
             self.apply_revocations();
             self.request_overdue_recoveries();
+            self.complete_ready_joins();
             self.serve_mailboxes();
             self.deliver();
             self.send_refreshes();
@@ -353,6 +358,7 @@ impl Shard {
     /// Maximum time for which the thread may sleep: zero while there is work, otherwise the time until the next timer.
     fn poll_timeout(&self) -> Option<Duration> {
         let has_work = !self.read_again.is_empty()
+            || !self.ready_recoveries.is_empty()
             || self.delivery.has_work()
             || !self.to_close.is_empty()
             || self.timers.next().is_some_and(|at| at <= self.now)

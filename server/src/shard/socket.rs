@@ -184,6 +184,18 @@ impl Shard {
         self.read_buffer = buffer;
     }
 
+    /// Reads what a client has sent before its deadline counts: a server that was stopped or busy may not have read it yet.
+    pub(super) fn read_overdue(&mut self, slot: u32) {
+        let socket = self.slots.get_mut(slot as usize).and_then(Slot::socket);
+        let Some(is_read_later) = socket.map(|socket| socket.is_read_later) else { return };
+        let mut buffer = std::mem::take(&mut self.read_buffer);
+        let outcome = self.read_into(slot, false, &mut buffer);
+        self.read_buffer = buffer;
+        if matches!(outcome, ReadOutcome::More) && !is_read_later {
+            self.read_later(slot);
+        }
+    }
+
     /// Reads once, so that other sockets have their turn.
     fn read_into(&mut self, slot: u32, is_ended: bool, buffer: &mut [u8]) -> ReadOutcome {
         let Some(socket) = self.slots.get_mut(slot as usize).and_then(Slot::socket) else {

@@ -97,9 +97,17 @@ impl Shard {
         if now >= session.expiries.deadline() && !self.expire_memberships(slot) {
             return;
         }
-        let Some(session) = self.session_mut(slot) else { return };
-        if session.protocol.as_ref().is_some_and(|protocol| now >= protocol.deadline()) {
+        if self.is_protocol_due(slot) {
+            self.read_overdue(slot);
+        }
+        if self.is_protocol_due(slot) {
             self.with_protocol(slot, |protocol, core| protocol.on_deadline(core));
         }
+    }
+
+    fn is_protocol_due(&mut self, slot: u32) -> bool {
+        let now = self.now;
+        let protocol = self.session_mut(slot).and_then(|session| session.protocol.as_ref());
+        protocol.is_some_and(|protocol| now >= protocol.deadline())
     }
 }

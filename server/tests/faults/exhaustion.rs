@@ -46,7 +46,7 @@ async fn without_file_descriptors(store: &str) {
     let fleet: Vec<_> = (0..100).map(|_| crate::harness::Member::new(&addresses, "/nodevent", &["a"])).collect();
     server.logs("cannot accept connections").await;
     let inside = || fleet.iter().filter(|member| member.is_joined()).count();
-    eventually("some have joined", Duration::from_secs(20), async || inside() > 20).await;
+    eventually("some have joined", Duration::from_secs(60), async || inside() > 20).await;
     assert!(inside() < 64, "{} with 64 descriptors", inside());
     traffic(&publishers, 20).await;
     let logged = || server.log().iter().filter(|line| line.contains("cannot accept connections")).count();
@@ -67,7 +67,7 @@ async fn without_file_descriptors(store: &str) {
     let waiting = stay.iter().filter(|member| member.record().connects == 0).count();
     let more = || stay.iter().filter(|member| member.record().connects > 0).count();
     let before = more();
-    eventually("others join", Duration::from_secs(20), async || more() >= before + left.min(waiting) / 2).await;
+    eventually("others join", Duration::from_secs(60), async || more() >= before + left.min(waiting) / 2).await;
     let confirmed = publishers.finish().await;
     // Members that never joined have no record to check. They stop, so that the others get their descriptors.
     let (inside, outside): (Vec<_>, Vec<_>) = stay.into_iter().partition(Member::is_joined);

@@ -4,6 +4,7 @@ use crate::harness::redis::namespace_at;
 use crate::harness::sentinel::Sentinel;
 use crate::harness::{Fleet, Node, Publishers, Redis, eventually, sites, sleep_for, traffic};
 use crate::support::is_full_run;
+use crate::support::wait::until;
 use nodevent_protocol::history::Keys;
 use std::time::Duration;
 
@@ -288,7 +289,7 @@ async fn rejects_publishes(node: &Node) {
     };
     eventually("publishes are refused", Duration::from_secs(20), refused).await;
     eventually("the server reports that it is not ready", Duration::from_secs(20), unready).await;
-    let log = node.program.log();
-    let logged: Vec<&String> = log.iter().filter(|line| is_outage(line)).collect();
-    assert_eq!(logged.len(), 1, "the outage is logged once: {logged:#?}");
+    let logged = || node.program.log().into_iter().filter(|line| is_outage(line)).collect::<Vec<_>>();
+    until("the outage is logged", async || !logged().is_empty()).await;
+    assert_eq!(logged().len(), 1, "the outage is logged once: {:#?}", logged());
 }

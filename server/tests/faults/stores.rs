@@ -5,7 +5,9 @@ use crate::harness::node::SLOW_HEARTBEAT;
 use crate::harness::{Fleet, Node, Publishers, eventually, sites, traffic};
 use crate::support::Program;
 use crate::support::program;
+use crate::support::raw::{Raw, TEXT, last};
 use crate::support::tokens::TOKEN_SECRET;
+use crate::support::wait::in_time;
 use crate::support::{Request, redis::free_port};
 use nodevent_protocol::history::Position;
 use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
@@ -38,6 +40,31 @@ async fn members_recover_everything_after_a_server_with_a_store_was_killed() {
     let verdict = fleet.verdict(publishers, &nodes).await;
     assert_eq!(verdict.gap_notices, 0, "{verdict:?}");
     assert!(verdict.reconnects >= 150, "{verdict:?}");
+}
+
+/// While something is written, joins wait for the disk, and those of one address for each other. A join whose turn comes when
+/// everything is on disk is confirmed too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn joins_that_wait_for_the_disk_and_for_others_of_their_address_are_all_confirmed() {
+    const JOINS: usize = 100;
+    let nodes = [Node::start_with(SLOW_HEARTBEAT, STORE).await];
+    nodes[0].ready().await;
+    let large = json!({"room": "large", "event": "e", "message": "x".repeat(900_000)}).to_string();
+    for round in 0..40 {
+        let mut client = Raw::connected(&nodes[0].site, "/nodevent").await;
+        let join = |number| format!(r#"42/nodevent,{number}["join",{{"room":"r{number}"}}]"#);
+        let joins: Vec<u8> = (0..JOINS).flat_map(|number| last(TEXT, &join(number))).collect();
+        let (site, large) = (nodes[0].site.clone(), large.clone());
+        let publish = tokio::spawn(async move { site.publish("/nodevent", large).await.status });
+        // At another moment of the write each time.
+        tokio::time::sleep(Duration::from_micros(500 * round)).await;
+        client.send(joins).await;
+        for confirmed in 0..JOINS {
+            let text = in_time(&format!("round {round}: {confirmed} joins"), client.text()).await;
+            assert!(text.starts_with("43/nodevent,") && text.contains("[null,true"), "{text}");
+        }
+        assert_eq!(publish.await.expect("a status"), 200);
+    }
 }
 
 /// With an interval, what was confirmed within it may be lost. Every member that reconnects receives a gap notice.

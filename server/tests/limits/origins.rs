@@ -50,6 +50,7 @@ async fn look_alike_origin_is_refused_on_every_transport_and_logged_with_the_fix
     server.logs("request rejected for its origin; if the page is yours, list its origin under `origins`").await;
     for origin in ALIKE {
         let name = format!("origin={origin} ");
+        server.logs(&name).await;
         let log = server.program.log();
         let lines: Vec<_> = log.iter().filter(|line| line.contains(&name)).collect();
         // Once a minute; the machine may be slow.

@@ -101,7 +101,10 @@ async fn operator_finds_a_proxy_that_ends_idle_connections() {
         assert!(row.contains(series), "{series}: {row}");
         until(series, async || admin.get("/metrics").await.text().contains(&format!("{series} 2\n"))).await;
     }
-    let closed: Vec<String> = program.log().into_iter().filter(|line| line.contains("connection closed")).collect();
+    let closed = || program.log().into_iter().filter(|line| line.contains("connection closed")).collect::<Vec<_>>();
+    // The log is written a moment after the series have changed.
+    until("both are logged", async || closed().len() >= 2).await;
+    let closed = closed();
     assert_eq!(closed.len(), 2, "{closed:?}");
     for line in &closed {
         let seconds: u32 =
