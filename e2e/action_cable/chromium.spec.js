@@ -39,6 +39,11 @@ const subscribeAgain = ([url, params]) => {
   return url;
 };
 
+/** Runs in the page: resolves when the server has executed all commands that the page has sent. */
+const barrier = (params) => new Promise((resolve) => {
+  window.consumer.subscriptions.create(params, { connected: () => resolve() });
+});
+
 for (const { version } of rails) {
   test(`@rails/actioncable ${version} in Chromium subscribes, receives, and subscribes again at once`, async () => {
     const page = await browser.page(version);
@@ -51,6 +56,8 @@ for (const { version } of rails) {
     await has('{"message":"one"}');
     await page.evaluate(subscribeAgain, target);
     await has("connected");
+    // The page takes the confirmation of the preview for its own, and the server may still have to subscribe it again.
+    await within("the barrier", page.evaluate(barrier, turbo(`again ${version}`)));
     await broadcast("two");
     await has('{"message":"two"}');
     assert.deepEqual((await page.evaluate(() => window.log)).filter((entry) => entry.message), [{ message: "two" }]);

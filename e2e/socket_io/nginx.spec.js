@@ -59,7 +59,9 @@ for (const client of clients) {
         await until(`the transport is ${expected}`, () => transport(page) === expected);
         const urls = [servers[0].url, servers[1].url, nginx.url];
         for (const [index, url] of urls.entries()) {
+          // Each waits for the one before: a room and a mailbox have no common order.
           await send(url, "shop", { rooms: room, event: "e", args: [index] });
+          await page.events(2 * index + 1);
           await send(url, "shop", { rooms: user, event: "e", args: [`to the user ${index}`] });
           await page.events(2 * index + 2);
         }
