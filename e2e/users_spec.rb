@@ -18,7 +18,7 @@ RSpec.shared_examples "a board that knows its users" do
   # Who is present, with the number. The visitor of the page is the first one.
   def expect_present(person, *others)
     names = [name_of(person), *others.sort]
-    eventually("#{names.first} sees #{others.inspect}", within: 60) do # who has left is present for ten seconds more
+    eventually("#{names.first} sees #{others.inspect}", within: 60) do # who has left is present for DEMO_GRACE more
       me, *rest = texts(person, "#readers .name")
       names == [me, *rest.sort] && texts(person, ".rail .here b") == [names.size.to_s]
     end
@@ -93,7 +93,7 @@ RSpec.shared_examples "a board that knows its users" do
     name = name_of(omar)
     expect_present(ines, name)
     omar.visit("about:blank")
-    # Who has left is present for ten seconds more.
+    # Who has left is present for DEMO_GRACE more.
     eventually("the board knows that #{name} has left", within: 60) do
       ines.refresh
       texts(ines, "#lately .name").first == name

@@ -92,19 +92,17 @@ module FailedTests
       end
     end
 
-    # The options of cargo that select one test program.
+    # The options of cargo that select one test program, in the packages of the command: others would be compiled with other
+    # features.
     def selection(source, program, command)
-      case source
-      when "src/lib.rs" then ["--package", program.tr("_", "-"), "--lib"]
-      when "src/main.rs" then ["--package", program.tr("_", "-"), "--bins"]
-      else
-        package = command.index("--package")
-        [*(command[package, 2] if package), "--test", program]
-      end
+      package = command.index("--package")
+      target = { "src/lib.rs" => ["--lib"], "src/main.rs" => ["--bins"] }.fetch(source, ["--test", program])
+      [*(command[package, 2] if package), *target]
     end
 
+    # Those that decide what is compiled.
     def options(command)
-      command.include?("--locked") ? ["--locked"] : []
+      command & %w[--locked --workspace]
     end
 
     # The files of the failed tests: names in Node are no patterns, and files are short.

@@ -99,12 +99,23 @@ RSpec.describe "bin/rerun-failures" do
   it "runs each failed test of cargo in its own program" do
     output, status = cargo(output_of_cargo, 0)
     expect(File.read("arguments").lines.drop(1).join).to eq(<<~TEXT)
-      test --locked --package nodevent-server --lib -- --exact history::reads
+      test --locked --lib -- --exact history::reads
       test --locked --test behaviour -- --exact presence::leaves
       test --locked --doc -- protocol/src/topic.rs
     TEXT
     expect(output.scan(/^flaky: (.*)/).flatten).to eq(%w[history::reads presence::leaves protocol/src/topic.rs])
     expect(status).to eq(0)
+  end
+
+  it "runs failed tests of cargo with the options that decide what is compiled" do
+    require_relative "../rakelib/failed_tests"
+    commands = [%w[--workspace], %w[--package nodevent-ext]].map do |options|
+      FailedTests.of(output_of_cargo, ["cargo", "test", "--locked", *options, "--no-fail-fast"]).map { |one| one.command.join(" ") }
+    end
+    expect(commands.map { |of_one| of_one[1] }).to eq(
+      ["cargo test --locked --workspace --test behaviour -- --exact presence::leaves",
+       "cargo test --locked --package nodevent-ext --test behaviour -- --exact presence::leaves"]
+    )
   end
 
   it "fails if a test of cargo fails twice" do

@@ -48,6 +48,7 @@ module E2E
         "NODEVENT_PORT" => Program.free_port.to_s, "NODEVENT_SECRET" => SecureRandom.hex(32),
         "NODEVENT_TOKEN_SECRET" => SecureRandom.hex(32), "NODEVENT_PUBLISH_KEY" => SecureRandom.hex(16),
         "NODEVENT_HOOKS_SECRET" => SecureRandom.hex(32), "BOARD_PORT" => port.to_s,
+        "DEMO_GRACE" => "4s", # shorter, because examples wait for it
         "REDIS_URL" => redis&.url, "NODEVENT_ENV" => redis ? "production" : "test"
       }
     end

@@ -63,16 +63,20 @@ File.write("Makefile", <<~MAKEFILE)
   sitearchdir = #{RbConfig::CONFIG['sitearchdir'].shellescape}
   target_prefix = /nodevent
   PLACE = $(DESTDIR)$(sitearchdir)$(target_prefix)
+  # Both, whatever is built: the features of all selected packages apply, so no crate is compiled twice. bin/test selects more.
+  NODEVENT_PACKAGES ?= -p nodevent-ext -p nodevent-server
+  BUILD = $(CARGO) build $(NODEVENT_PACKAGES) $(ARGUMENTS)
   HELP = (echo 'nodevent: the build failed. It requires a C compiler, the Ruby headers and libclang;' \\
     'on this machine: #{packages}' >&2; exit 1)
 
-  all: extension server
+  all:
+  \t#{ruby}$(BUILD) --lib --bin nodevent || $(HELP)
 
   extension:
-  \t#{ruby}$(CARGO) build -p nodevent-ext $(ARGUMENTS) || $(HELP)
+  \t#{ruby}$(BUILD) --lib || $(HELP)
 
   server:
-  \t$(CARGO) build -p nodevent-server --bin nodevent $(ARGUMENTS) || $(HELP)
+  \t#{ruby}$(BUILD) --bin nodevent || $(HELP)
 
   install: install-extension install-server
   #{"\trm -rf #{target.shellescape}" unless kept}

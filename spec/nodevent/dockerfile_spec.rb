@@ -45,7 +45,8 @@ RSpec.describe "The Dockerfile of Rails, with the gem in a folder of the applica
   end
 
   def run(*command, folder: @app, env: {})
-    unset = %w[NODEVENT_SECRET NODEVENT_PUBLISH_KEY REDIS_URL NODEVENT_PROFILE NODEVENT_TARGET_DIR].to_h { |name| [name, nil] }
+    unset = %w[NODEVENT_SECRET NODEVENT_PUBLISH_KEY REDIS_URL NODEVENT_PROFILE NODEVENT_TARGET_DIR NODEVENT_PACKAGES]
+            .to_h { |name| [name, nil] }
     # The gems of the system have no checksums, which Bundler 4 requires of a frozen lock file.
     clean = Children::CLEAN.merge("RUBYOPT" => "-W0", "BUNDLE_LOCKFILE_CHECKSUMS" => "false", **unset)
     out, status = Open3.capture2e(clean.merge(env), *Children::LIMITED, *command, chdir: folder)

@@ -26,8 +26,8 @@ const PACE: Duration = Duration::from_millis(25);
 const CONNECT_EVERY: u64 = 4;
 /// Time for one step of a sample, after which it counts as failed.
 const STEP_TIMEOUT: Duration = Duration::from_secs(3);
-/// Length of a measurement without an attack.
-const CALM: Duration = Duration::from_secs(3);
+/// Length of a measurement without an attack: about a hundred samples of each kind but connects. There are dozens of them.
+const CALM: Duration = Duration::from_secs(1);
 /// The latency that is acceptable in any case.
 const ACCEPTABLE: Duration = Duration::from_millis(20);
 /// The latency that is acceptable in comparison with the one without an attack.

@@ -1,6 +1,6 @@
 //! Resources run out: file descriptors, the log pipe, the send buffer of a connection.
 
-use crate::harness::node::{FAST_HEARTBEAT, STORE};
+use crate::harness::node::{SLOW_HEARTBEAT, STORE};
 use crate::harness::{Fleet, Member, Node, Publishers, Redis, eventually, raise_file_limit, sites, traffic};
 use crate::support::program;
 use crate::support::raw::Raw;
@@ -31,7 +31,7 @@ async fn server_with_a_store_and_without_file_descriptors_keeps_its_members_and_
 async fn without_file_descriptors(store: &str) {
     let folder = TempDir::new().expect("a folder");
     let port = free_port();
-    let settings = format!("{FAST_HEARTBEAT}{store}/nodevent: {{history: {{size: 10000}}}}\n");
+    let settings = format!("{SLOW_HEARTBEAT}{store}/nodevent: {{history: {{size: 10000}}}}\n");
     let file = Node::write(&folder, port, &settings);
     let mut command = tokio::process::Command::new("sh");
     program::clean(&mut command, folder.path());
@@ -63,7 +63,7 @@ async fn without_file_descriptors(store: &str) {
             stay.push(member);
         }
     }
-    // Some may have joined before: a busy machine misses heartbeats.
+    // Some may have joined before.
     let waiting = stay.iter().filter(|member| member.record().connects == 0).count();
     let more = || stay.iter().filter(|member| member.record().connects > 0).count();
     let before = more();
