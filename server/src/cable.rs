@@ -38,8 +38,8 @@ pub trait Cable: Send + Sync {
     /// Writes a cursor or a session, now or soon.
     fn write(&self, client: Client, write: CableWrite);
 
-    /// Sends a publication to the members of a room on all servers. It is lost if too many wait.
-    fn whisper(&self, room: &str, text: String);
+    /// Sends a publication of a client to the members of a room on all servers. It is lost if too many wait.
+    fn whisper(&self, client: Client, room: &str, text: String);
 }
 
 /// What is read.

@@ -8,6 +8,7 @@ mod claims;
 mod fanout;
 pub mod memory;
 pub mod redis;
+mod whispers;
 
 pub use fanout::Fanout;
 

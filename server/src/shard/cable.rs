@@ -37,9 +37,10 @@ impl Shard {
     }
 
     /// Sends a publication that is not stored to the members of a room.
-    pub(super) fn whisper(&mut self, namespace: u16, room: &str, text: String) {
+    pub(super) fn whisper(&mut self, slot: u32, namespace: u16, room: &str, text: String) {
+        let client = Client::of(self.peer(slot));
         if let Some(cable) = self.cable(namespace) {
-            cable.whisper(room, text);
+            cable.whisper(client, room, text);
         }
     }
 

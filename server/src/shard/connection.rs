@@ -249,7 +249,7 @@ impl Core for Connection<'_> {
     }
 
     fn whisper(&mut self, namespace: u16, room: &str, text: String) {
-        self.shard.whisper(namespace, room, text);
+        self.shard.whisper(self.slot, namespace, room, text);
     }
 
     fn enter_only_on_request(&mut self) {

@@ -9,6 +9,7 @@ use crate::cable::{Cable, CableQuery, CableRequest, CableWrite, SESSION_LIFETIME
 use crate::client::Client;
 use crate::engine::cable_places::CablePlaces;
 use crate::engine::unpositioned;
+use crate::engine::whispers::Whispers;
 use crate::metrics::Metrics;
 use crate::outcome::Outcome;
 use crate::store::{Source, Store};
@@ -18,10 +19,6 @@ use nodevent_protocol::publication;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
-use tokio::sync::mpsc;
-
-/// Whispers that may wait.
-const MAX_WHISPERS: usize = 1024;
 
 /// See the head of this file.
 #[derive(Debug)]
@@ -29,7 +26,7 @@ pub(super) struct CableInMemory {
     memory: Arc<Memory>,
     /// Locked briefly, and never across an await.
     values: Mutex<Values>,
-    whispers: mpsc::Sender<String>,
+    whispers: Whispers,
     metrics: Arc<Metrics>,
     /// `None`: there is no store.
     durable: Option<Durable>,
@@ -94,13 +91,13 @@ impl CableInMemory {
         values: Values,
         durable: Option<Durable>,
     ) -> Arc<Self> {
-        let (whispers, mut waiting) = mpsc::channel::<String>(MAX_WHISPERS);
+        let (whispers, mut waiting) = Whispers::new();
         let publisher = Arc::clone(memory);
         tokio::spawn(async move {
-            while let Some(text) = waiting.recv().await {
-                if let Ok(publication) = publication::parse(text.as_bytes()) {
+            while let Some(whisper) = waiting.next().await {
+                if let Ok(publication) = publication::parse(whisper.text.as_bytes()) {
                     let fanout = publisher.fanout.lock().await;
-                    let permit = fanout.reserve(text.len()).await;
+                    let permit = fanout.reserve(whisper.text.len()).await;
                     permit.broadcast(unpositioned(&publication));
                 }
             }
@@ -154,8 +151,8 @@ impl Cable for CableInMemory {
         }
     }
 
-    fn whisper(&self, _room: &str, text: String) {
-        if self.whispers.try_send(text).is_err() {
+    fn whisper(&self, client: Client, room: &str, text: String) {
+        if !self.whispers.push(client, room, text) {
             self.metrics.dropped_whispers.fetch_add(1, Relaxed);
         }
     }

@@ -2,6 +2,7 @@
 //! server. Each server counts what its clients write.
 
 use super::super::cable_places::CablePlaces;
+use super::super::whispers::{WaitingWhispers, Whisper, Whispers};
 use super::script::{Script, ScriptError};
 use super::{COMMAND_TIMEOUT, Shared, client};
 use crate::cable::{Cable, CableQuery, CableReply, CableRequest, CableWrite, SESSION_LIFETIME, cursor_lifetime};
@@ -22,15 +23,13 @@ const WORKERS: usize = 16;
 const MAX_QUEUE: usize = 4096;
 /// Reads that may wait. Clients share them.
 const MAX_READS: usize = 16_384;
-/// Whispers that may wait.
-const MAX_WHISPERS: usize = 1024;
 
 /// See the head of this file.
 #[derive(Debug)]
 pub(super) struct CableInRedis {
     store: Arc<Store>,
     workers: Vec<mpsc::Sender<(Instant, Work)>>,
-    whispers: mpsc::Sender<(String, String)>,
+    whispers: Whispers,
 }
 
 #[derive(Debug)]
@@ -74,8 +73,8 @@ impl CableInRedis {
             sender
         };
         let workers = (0..WORKERS).map(start_worker).collect();
-        let (whispers, receiver) = mpsc::channel(MAX_WHISPERS);
-        tokio::spawn(pass_on(Arc::clone(shared), receiver));
+        let (whispers, waiting) = Whispers::new();
+        tokio::spawn(pass_on(Arc::clone(shared), waiting));
         Self { store, workers, whispers }
     }
 
@@ -114,8 +113,8 @@ async fn work(store: Arc<Store>, mut requests: mpsc::Receiver<(Instant, Work)>) 
 }
 
 /// Publishes whispers, which have no position and no place in a history.
-async fn pass_on(shared: Arc<Shared>, mut whispers: mpsc::Receiver<(String, String)>) {
-    while let Some((room, text)) = whispers.recv().await {
+async fn pass_on(shared: Arc<Shared>, mut whispers: WaitingWhispers) {
+    while let Some(Whisper { room, text }) = whispers.next().await {
         if let Err(reason) = publish(&shared, &room, text).await {
             shared.fanout.metrics().dropped_whispers.fetch_add(1, Relaxed);
             tracing::debug!(namespace = shared.fanout.name(), reason, "a whisper was lost");
@@ -250,8 +249,8 @@ impl Cable for CableInRedis {
         }
     }
 
-    fn whisper(&self, room: &str, text: String) {
-        if self.whispers.try_send((room.to_owned(), text)).is_err() {
+    fn whisper(&self, client: Client, room: &str, text: String) {
+        if !self.whispers.push(client, room, text) {
             self.store.shared.fanout.metrics().dropped_whispers.fetch_add(1, Relaxed);
         }
     }
