@@ -20,6 +20,9 @@ const PARENT_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// How long the end may wait for what still runs.
 const RUNTIME_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Between two reloads that the admin listener requests: without a key, every program on this machine may request them.
+const RELOAD_PAUSE: Duration = Duration::from_millis(200);
+
 /// What a reload needs.
 struct Reload {
     source: Source,
@@ -222,6 +225,7 @@ async fn reload_on(mut hangups: Signal, mut requests: mpsc::Receiver<ReloadReque
             }
             Some(request) = requests.recv() => {
                 let _ = request.send(tokio::task::block_in_place(|| reload.run()));
+                tokio::time::sleep(RELOAD_PAUSE).await;
             }
         }
     }

@@ -3,12 +3,14 @@
 //! Owns the list of keys that a reload applies. It compares what the files say, key by key, so that an operator reads the
 //! names that are in the file. Values are compared by their digests, and are never printed. It does not apply anything.
 
+use super::keys;
 use super::tree::{Node, Value};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Keys at the top of the file that a reload applies.
+/// Keys at the top of the file that a reload applies. They decide which pages reach what a namespace opens, and were checked
+/// together with the namespaces of the file. So they wait for the restart if a namespace does.
 const TOP: [&str; 5] = ["hosts", "origins", "public_url", "publish_origins", "trusted_proxies"];
 /// Keys of a namespace that a reload applies. In the flat form they are at the top of the file.
 const NAMESPACE: [&str; 9] = [
@@ -55,6 +57,8 @@ pub struct Changes {
     pub applied: Vec<String>,
     /// Keys that need a restart.
     pub need_restart: Vec<String>,
+    /// Whether hosts, origins and proxies stay as they are until the restart, because a namespace does.
+    pub keeps_origins: bool,
 }
 
 // === impl Written ===
@@ -94,19 +98,21 @@ impl Written {
         let mut changes = Changes::default();
         let gone = self.0.keys().filter(|path| !newer.0.contains_key(*path));
         let paths: Vec<Vec<String>> = newer.0.keys().chain(gone).cloned().collect();
-        for path in paths {
-            let value = newer.0.get(&path).copied();
-            if self.0.get(&path).copied() == value {
-                continue;
-            }
-            let first = path.first().map_or("", String::as_str);
+        let waits = |path: &[String]| {
+            let first = first(path);
             let is_about_access = !TOP.contains(&first) && first != "limits" && first != "log";
-            if !is_reloadable(&path) || is_about_access && !may_apply(first) {
+            !is_reloadable(path) || is_about_access && !may_apply(first)
+        };
+        let changed: Vec<Vec<String>> =
+            paths.into_iter().filter(|path| self.0.get(path) != newer.0.get(path)).collect();
+        changes.keeps_origins = changed.iter().any(|path| is_of_namespace(path) && waits(path));
+        for path in changed {
+            if waits(&path) || changes.keeps_origins && TOP.contains(&first(&path)) {
                 changes.need_restart.push(shown(&path));
                 continue;
             }
             changes.applied.push(shown(&path));
-            match value {
+            match newer.0.get(&path).copied() {
                 Some(value) => self.0.insert(path, value),
                 None => self.0.remove(&path),
             };
@@ -128,6 +134,15 @@ impl fmt::Debug for Written {
 
 fn shown(path: &[String]) -> String {
     path.iter().map(|part| super::tree::shown_key(part)).collect::<Vec<_>>().join(".")
+}
+
+fn first(path: &[String]) -> &str {
+    path.first().map_or("", String::as_str)
+}
+
+/// Whether a key is one of a namespace. In the flat form these are at the top of the file.
+fn is_of_namespace(path: &[String]) -> bool {
+    first(path).starts_with('/') || keys::NAMESPACE.find(first(path)).is_some()
 }
 
 fn is_reloadable(path: &[String]) -> bool {
@@ -215,6 +230,29 @@ mod tests {
         assert_eq!(old.clone().update(&new, |name| name != "/a").need_restart[1], "/a.secret");
         assert_eq!(used.update(&old, |_| true).applied.len(), 3, "back");
         assert_eq!(used, old);
+    }
+
+    #[test]
+    fn hosts_and_origins_wait_for_the_restart_if_a_namespace_does() {
+        let old = written("/a: {open: true}\n");
+        for (new, waits) in [
+            ("/a: {secret: one}\n", true),
+            ("/a: {open: true, history: off}\n", true),
+            ("/a: {open: true}\n/b: {open: true}\n", true),
+            ("shards: 2\n/a: {open: true}\n", false),
+            ("/a: {open: true, publish_key: a-key-of-more-than-sixteen}\n", false),
+        ] {
+            let mut used = old.clone();
+            let new = written(&format!("hosts: a.example\norigins: [\"https://a.example\"]\n{new}"));
+            let changes = used.update(&new, |_| true);
+            let is_listed =
+                |list: &[String]| ["hosts", "origins"].iter().all(|name| list.contains(&(*name).to_owned()));
+            assert_eq!(changes.keeps_origins, waits, "{changes}");
+            assert!(is_listed(if waits { &changes.need_restart } else { &changes.applied }), "{changes}");
+        }
+        let flat = written("open: true\n");
+        let changes = flat.clone().update(&written("hosts: a.example\nsecret: one\n"), |_| false);
+        assert!(changes.keeps_origins && changes.applied.is_empty(), "{changes}");
     }
 
     #[test]

@@ -93,15 +93,22 @@ impl Reloader {
         for one in applicable {
             self.set_keys(one);
         }
-        self.http.set_settings(Settings {
-            origins: config.origins,
-            publish_origins: config.publish_origins,
-            hosts: config.hosts,
-            trusted_proxies: config.trusted_proxies,
+        let settings = Settings {
             max_notified_users: used.limits.max_notified_users,
             keep_alive_timeout: used.limits.keep_alive_timeout,
             write_timeout: used.limits.write_timeout,
             ..(*self.http.settings()).clone()
+        };
+        // Those of the file are right for its namespaces: without an open one, for example, any host is allowed.
+        self.http.set_settings(match changes.keeps_origins {
+            true => settings,
+            false => Settings {
+                origins: config.origins,
+                publish_origins: config.publish_origins,
+                hosts: config.hosts,
+                trusted_proxies: config.trusted_proxies,
+                ..settings
+            },
         });
         self.signal.send_replace(());
         Ok(changes)

@@ -7,6 +7,7 @@ use crate::support::{Browser, Program, Request, Site, Transport};
 use rustix::process::Signal;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// The listeners, and a namespace with a secret and a publish key.
 fn configuration(port: &str, secret: &str, publish_key: &str, more: &str) -> String {
@@ -118,6 +119,40 @@ async fn an_invalid_file_changes_nothing_and_what_needs_a_restart_is_named() {
     assert!(text.contains("restart the server to use: /nodevent.open, /nodevent.secret"), "{text}");
     let mut browser = Browser::connect(&site, "/nodevent", Transport::WebSocket).await;
     assert!(!crate::support::browser::is_admitted(&browser.join_with("r", "none").await));
+}
+
+/// A file that closes an open namespace needs no list of hosts. Until the restart, the open one does.
+#[tokio::test]
+async fn hosts_and_origins_stay_until_the_restart_that_closes_a_namespace() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = |namespace: &str| format!("bind: 127.0.0.1\nport: 0\nadmin: {{port: 0}}\n{namespace}");
+    let program = Program::serve(folder.path(), &text("/n: {open: true}\n")).await;
+    let site = program.site().await;
+    let rebound = || Request::get("/api/n/rooms/r/history").header("host", "rebound.example");
+    assert_eq!(site.send(&rebound()).await.status, 421);
+    write(folder.path(), &text("origins: \"*\"\n/n: {secret: a-secret-of-more-than-sixteen}\n"));
+    let (status, printed) = reload(folder.path(), &program).await;
+    assert_eq!(status, Some(0), "{printed}");
+    assert!(printed.contains("restart the server to use: /n.open, /n.secret, origins"), "{printed}");
+    assert_eq!(site.send(&rebound()).await.status, 421, "the namespace is still open");
+    assert!(!admits(&site, "https://other.example").await);
+    // Without a change of a namespace, they are used at once.
+    write(folder.path(), &text("hosts: rebound.example\norigins: \"*\"\n/n: {open: true}\n"));
+    let (_, printed) = reload(folder.path(), &program).await;
+    assert!(printed.contains("in use: hosts, origins") && !printed.contains("restart"), "{printed}");
+    assert_eq!(site.send(&rebound()).await.status, 200);
+    assert!(admits(&site, "https://other.example").await);
+}
+
+#[tokio::test]
+async fn requests_without_end_have_the_configuration_read_a_few_times_per_second() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = Program::serve(folder.path(), &configuration("0", "a-secret", "a-publish-key", "")).await;
+    let (admin, began) = (program.admin().await, Instant::now());
+    for _ in 0..6 {
+        assert_eq!(admin.send(&Request::post("/reload", "{}")).await.status, 200);
+    }
+    assert!(began.elapsed() >= Duration::from_secs(1), "{:?}", began.elapsed());
 }
 
 #[tokio::test]
