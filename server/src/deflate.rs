@@ -5,11 +5,15 @@
 //! one like any other. What only one connection receives is never compressed. A thread has one compressor, and each shard one
 //! [`Inflater`].
 //!
+//! A thread compresses a limited number of bytes per second. Beyond it, publications are sent as they are, which every
+//! client accepts: neither a flood of publications nor very many encodings of one keep the thread from its other clients.
+//!
 //! # Source
 //! RFC 7692. `nodevent_protocol::websocket` has the handshake and the frames.
 
 use crate::encoding::{Encoding, Frame};
 use crate::metrics::Metrics;
+use crate::rate_limit::{RateLimit, TokenBucket};
 use flate2::{Compress, Compression, FlushCompress};
 use hashbrown::HashMap;
 use miniz_oxide::inflate::TINFLStatus;
@@ -25,11 +29,17 @@ use std::cell::RefCell;
 use std::fmt;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Instant;
 
 /// The largest publication that is compressed: a larger one would hold up the other connections of its shard. Bytes.
 const MAX_SIZE: usize = 256 * 1024;
 /// Level of compression. Higher levels take longer, and a window that begins empty gains little from them.
 const LEVEL: u32 = 3;
+/// Bytes that a thread compresses per second in the long run, and at once. A byte takes 3 to 35 ns.
+const RATE: RateLimit = RateLimit::with_burst(8 * 1024 * 1024, 2 * MAX_SIZE as u32);
+/// Of the bytes at once, those that are left for what many members share. Otherwise a client with very many encodings, or
+/// one that recovers whole histories, would take all of them.
+const RESERVED: u32 = MAX_SIZE as u32;
 /// The end of a block that a compressed message omits.
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 /// Blocks of one message, and one more for each [`MIN_BLOCK`] bytes of it. A block of twelve bytes may have a code of its own, which
@@ -37,6 +47,10 @@ const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 const MAX_BLOCKS: usize = 64;
 /// What zlib puts into one block at least, except at the end of a message or where it is flushed. Bytes.
 const MIN_BLOCK: usize = 100;
+/// Blocks of one message whose codes count as nothing. Clients make one for each 16 KB or more, and another one is the end.
+const FREE_BLOCKS: usize = 4;
+/// What the code of a further block counts as: to read it takes as long. Bytes.
+const BYTES_PER_BLOCK: usize = 1000;
 /// A message is inflated into one buffer, and refers to nothing before its start. flate2 would keep a window that is read as
 /// zeros there, and clear it for each message.
 const FLAGS: u32 =
@@ -66,10 +80,22 @@ struct DeflatedEncoding {
     deflate: Arc<Deflate>,
 }
 
+/// For whom a publication is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Audience {
+    /// All members with an encoding.
+    Many,
+    /// One connection that recovers, or the members of one batch: the result is not kept.
+    Few,
+}
+
 /// Compresses for one thread.
 struct Compressor {
     compress: Compress,
     out: Vec<u8>,
+    /// What it may compress.
+    bytes: TokenBucket,
+    started: Instant,
 }
 
 /// Inflates messages of all connections of one shard.
@@ -78,6 +104,15 @@ pub struct Inflater {
     decompressor: DecompressorOxide,
     /// The message so far, and behind it what remains of earlier ones, to which a message cannot refer.
     out: Vec<u8>,
+}
+
+/// A message that was inflated.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Inflated<'a> {
+    /// Its bytes.
+    pub bytes: &'a [u8],
+    /// What it counts as: at least its length, and more if it has very many blocks. Bytes.
+    pub cost: usize,
 }
 
 // === impl Deflate ===
@@ -105,16 +140,22 @@ impl Deflate {
         self.encodings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The frame, compressed if that makes it smaller.
-    fn compress(&self, frame: Frame) -> Frame {
+    /// The frame, compressed if that makes it smaller and the thread has not compressed too much.
+    fn compress(&self, frame: Frame, audience: Audience) -> Frame {
         let size = frame.payload().len();
         if size < self.min_size.max(1) || size > MAX_SIZE {
             return frame;
         }
         let compressed = COMPRESSOR.with_borrow_mut(|compressor| {
             let compressor = compressor.get_or_insert_with(Compressor::new);
-            compressor.compress(frame.payload()).map(|payload| frame.with_deflated(payload))
+            let now = compressor.started.elapsed().as_millis() as u64;
+            let is_allowed = compressor.may_compress(size as u32, audience, now);
+            is_allowed.then(|| compressor.compress(frame.payload()).map(|payload| frame.with_deflated(payload)))
         });
+        let Some(compressed) = compressed else {
+            self.metrics.deflate_skipped.fetch_add(1, Relaxed);
+            return frame;
+        };
         let frame = compressed.unwrap_or(frame);
         self.metrics.deflate_input_bytes.fetch_add(size as u64, Relaxed);
         self.metrics.deflate_output_bytes.fetch_add(frame.payload().len() as u64, Relaxed);
@@ -132,7 +173,11 @@ impl fmt::Debug for Deflate {
 
 impl Encoding for DeflatedEncoding {
     fn publication(&self, text: &str, position: Option<Position>) -> Frame {
-        self.deflate.compress(self.plain.publication(text, position))
+        self.deflate.compress(self.plain.publication(text, position), Audience::Many)
+    }
+
+    fn publication_for_few(&self, text: &str, position: Option<Position>) -> Frame {
+        self.deflate.compress(self.plain.publication(text, position), Audience::Few)
     }
 
     fn gap(&self, topic: Topic<'_>, position: Position) -> Frame {
@@ -178,12 +223,19 @@ fn address(encoding: &Arc<dyn Encoding>) -> usize {
 
 impl Compressor {
     fn new() -> Self {
-        Self { compress: Compress::new(Compression::new(LEVEL), false), out: Vec::new() }
+        let (compress, bytes) = (Compress::new(Compression::new(LEVEL), false), TokenBucket::new(RATE, 0));
+        Self { compress, out: Vec::new(), bytes, started: Instant::now() }
+    }
+
+    /// Whether it may compress so many bytes now. Then they are counted.
+    fn may_compress(&mut self, size: u32, audience: Audience, now: u64) -> bool {
+        let reserved = if audience == Audience::Few { RESERVED } else { 0 };
+        self.bytes.has(RATE, size + reserved, now) && self.bytes.allows_many(RATE, size, now)
     }
 
     /// The payload, compressed by itself. `None`: that does not make it smaller.
     fn compress(&mut self, payload: &[u8]) -> Option<&[u8]> {
-        let Self { compress, out } = self;
+        let Self { compress, out, .. } = self;
         compress.reset();
         out.clear();
         out.shrink_to(MAX_KEPT);
@@ -209,7 +261,7 @@ impl Inflater {
     ///
     /// # Errors
     /// [`Violation::TooBig`] as soon as it has more than `limit` bytes, and [`Violation::BadDeflate`].
-    pub fn inflate(&mut self, payload: &[u8], limit: usize) -> Result<&[u8], Violation> {
+    pub fn inflate(&mut self, payload: &[u8], limit: usize) -> Result<Inflated<'_>, Violation> {
         let Self { decompressor, out } = self;
         if out.len() > MAX_KEPT {
             *out = Vec::new();
@@ -244,7 +296,11 @@ impl Inflater {
                 }
             }
         }
-        if length > limit { Err(Violation::TooBig { limit }) } else { Ok(&out[..length]) }
+        if length > limit {
+            return Err(Violation::TooBig { limit });
+        }
+        let cost = length + BYTES_PER_BLOCK * blocks.saturating_sub(FREE_BLOCKS);
+        Ok(Inflated { bytes: &out[..length], cost })
     }
 }
 
@@ -256,7 +312,11 @@ mod tests {
     const LIMIT: usize = 64 * 1024;
 
     fn inflate(payload: &[u8]) -> Result<Vec<u8>, Violation> {
-        Inflater::default().inflate(payload, LIMIT).map(<[u8]>::to_vec)
+        inflate_with(&mut Inflater::default(), payload, LIMIT)
+    }
+
+    fn inflate_with(inflater: &mut Inflater, payload: &[u8], limit: usize) -> Result<Vec<u8>, Violation> {
+        inflater.inflate(payload, limit).map(|inflated| inflated.bytes.to_vec())
     }
 
     fn compress(payload: &[u8]) -> Option<Vec<u8>> {
@@ -294,10 +354,11 @@ mod tests {
     #[test]
     fn a_message_does_not_refer_to_the_one_before() {
         let mut inflater = Inflater::default();
-        assert_eq!(inflater.inflate(&[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00], LIMIT), Ok(&b"Hello"[..]));
+        let mut inflate = |payload: &[u8]| inflate_with(&mut inflater, payload, LIMIT);
+        assert_eq!(inflate(&[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00]), Ok(b"Hello".to_vec()));
         // 7.2.3.2: only a client that does what was not negotiated sends this.
-        assert_eq!(inflater.inflate(&[0xf2, 0x00, 0x11, 0x00, 0x00], LIMIT), Err(Violation::BadDeflate));
-        assert_eq!(inflater.inflate(&[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00], LIMIT), Ok(&b"Hello"[..]));
+        assert_eq!(inflate(&[0xf2, 0x00, 0x11, 0x00, 0x00]), Err(Violation::BadDeflate));
+        assert_eq!(inflate(&[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00]), Ok(b"Hello".to_vec()));
     }
 
     #[test]
@@ -341,7 +402,7 @@ mod tests {
         assert!(inflater.inflate(&deflated(b"small", 6), LIMIT).is_ok());
         assert!(inflater.out.capacity() <= MAX_KEPT, "{}", inflater.out.capacity());
         let full = deflated(&[7; LIMIT], 9);
-        assert_eq!(inflater.inflate(&full, LIMIT).map(<[u8]>::len), Ok(LIMIT), "at the limit");
+        assert_eq!(inflater.inflate(&full, LIMIT).map(|inflated| inflated.bytes.len()), Ok(LIMIT), "at the limit");
         assert_eq!(inflater.inflate(&full, LIMIT - 1), Err(Violation::TooBig { limit: LIMIT - 1 }));
     }
 
@@ -354,6 +415,14 @@ mod tests {
         let stored = |count: usize| [0x00, 0x00, 0x00, 0xff, 0xff].repeat(count);
         assert_eq!(inflate(&stored(MAX_BLOCKS / 2)), Ok(vec![]));
         assert_eq!(inflate(&stored(LIMIT / 5)), Err(Violation::BadDeflate));
+    }
+
+    #[test]
+    fn very_many_blocks_count_as_the_time_that_their_codes_take() {
+        let cost = |payload: &[u8]| Inflater::default().inflate(payload, LIMIT).unwrap().cost;
+        assert_eq!(cost(&deflated(b"a message", 6)), 9);
+        assert_eq!(cost(&deflated(&noise(LIMIT / 2), 0)), LIMIT / 2);
+        assert_eq!(cost(&[0x03, 0x00].repeat(32)), (32 + 1 - FREE_BLOCKS) * BYTES_PER_BLOCK);
     }
 
     #[test]
@@ -375,9 +444,43 @@ mod tests {
                 payload.truncate(1 + rand::random::<u32>() as usize % payload.len());
             }
             if let Ok(inflated) = inflater.inflate(&payload, LIMIT) {
-                assert!(inflated.len() <= LIMIT);
+                assert!(inflated.bytes.len() <= LIMIT);
             }
         }
+    }
+
+    #[test]
+    fn a_thread_compresses_few_bytes_at_once_and_leaves_a_part_to_what_many_share() {
+        let mut compressor = Compressor::new();
+        let count = |compressor: &mut Compressor, audience, now| {
+            (0..1000).take_while(|_| compressor.may_compress(1024, audience, now)).count()
+        };
+        assert_eq!(count(&mut compressor, Audience::Few, 0), 256);
+        assert_eq!(count(&mut compressor, Audience::Many, 0), 256);
+        assert_eq!(count(&mut compressor, Audience::Many, 10), 81);
+        assert_eq!(count(&mut compressor, Audience::Few, 20), 0);
+        assert!(compressor.may_compress(MAX_SIZE as u32, Audience::Few, 1000), "the largest one");
+    }
+
+    #[test]
+    fn what_exceeds_the_rate_is_sent_as_it_is_and_counted() {
+        // Its clock does not advance.
+        let started = Instant::now() + std::time::Duration::from_secs(3600);
+        COMPRESSOR.set(Some(Compressor { started, ..Compressor::new() }));
+        let metrics = Arc::new(Metrics::default());
+        let plain: Arc<dyn Encoding> = Arc::new(Plain);
+        let wrapped = Deflate::new(100, Arc::clone(&metrics)).encoding(&plain);
+        let text = "x".repeat(MAX_SIZE);
+        let frame = |audience| match audience {
+            Audience::Many => wrapped.publication(&text, None),
+            Audience::Few => wrapped.publication_for_few(&text, None),
+        };
+        let is_deflated = |frame: &Frame| frame.websocket()[0] == 0xc1;
+        assert!(is_deflated(&frame(Audience::Few)));
+        assert_eq!(frame(Audience::Few).payload(), text.as_bytes());
+        assert!(is_deflated(&frame(Audience::Many)));
+        assert_eq!(frame(Audience::Many).payload(), text.as_bytes());
+        assert_eq!(metrics.deflate_skipped.load(Relaxed), 2);
     }
 
     /// Sends the text as it is.

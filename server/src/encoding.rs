@@ -17,6 +17,11 @@ pub trait Encoding: fmt::Debug + Send + Sync {
     /// Encodes a publication: the object as it was published, with its position as the last member if it has one.
     fn publication(&self, text: &str, position: Option<Position>) -> Frame;
 
+    /// As [`Encoding::publication`], if few members share the result. What costs much to encode is left out.
+    fn publication_for_few(&self, text: &str, position: Option<Position>) -> Frame {
+        self.publication(text, position)
+    }
+
     /// Encodes the notice that publications of a topic before `position` may be missing and cannot be recovered.
     fn gap(&self, topic: Topic<'_>, position: Position) -> Frame;
 

@@ -55,6 +55,8 @@ pub struct Metrics {
     pub deflate_input_bytes: AtomicU64,
     /// The same after it.
     pub deflate_output_bytes: AtomicU64,
+    /// Publications that were not compressed, because the thread had compressed too much.
+    pub deflate_skipped: AtomicU64,
     /// Bytes of compressed messages of clients, as they arrived.
     pub inflate_input_bytes: AtomicU64,
     /// The same after they were inflated.
@@ -294,6 +296,14 @@ pub static SERIES: &[Series] = &[
         alert: "It grows nearly as fast as `nodevent_deflate_input_bytes_total`: compression costs processor time and saves \
                 little, so switch it off or raise `deflate_min_size`.",
         read: Read::Counter(|metrics| &metrics.deflate_output_bytes),
+    },
+    Series {
+        name: "deflate_skipped_total",
+        help: "Publications that were sent as they are, because their thread had compressed 8 MB per second; once for each \
+               encoding.",
+        alert: "It grows: publishers send more large texts than a thread should compress, or clients recover whole histories \
+                again and again.",
+        read: Read::Counter(|metrics| &metrics.deflate_skipped),
     },
     Series {
         name: "inflate_input_bytes_total",

@@ -97,21 +97,22 @@ struct Encoded {
 
 impl Frames {
     /// The frame for `encoding`. `encode` runs once for all callers on all threads, for the first [`MAX_KEPT_FRAMES`] encodings.
-    fn get(&self, encoding: &Arc<dyn Encoding>, encode: impl Fn() -> Frame) -> Frame {
+    /// It learns whether the frame is kept.
+    fn get(&self, encoding: &Arc<dyn Encoding>, encode: impl Fn(bool) -> Frame) -> Frame {
         let mut frames = self;
         for _ in 0..MAX_KEPT_FRAMES {
             if frames.first.get().is_none() && frames.is_claimed.swap(true, Relaxed) {
                 frames.spin();
             }
             let encoded = frames.first.get_or_init(|| {
-                Box::new(Encoded { encoding: Arc::clone(encoding), frame: encode(), next: Self::default() })
+                Box::new(Encoded { encoding: Arc::clone(encoding), frame: encode(true), next: Self::default() })
             });
             if std::ptr::addr_eq(Arc::as_ptr(&encoded.encoding), Arc::as_ptr(encoding)) {
                 return encoded.frame.clone();
             }
             frames = &encoded.next;
         }
-        encode()
+        encode(false)
     }
 
     /// Waits a short time for the thread that encodes.
@@ -180,7 +181,15 @@ impl Publication {
 
     /// Its frame in an encoding.
     pub fn frame(&self, encoding: &Arc<dyn Encoding>) -> Frame {
-        self.frames.get(encoding, || encoding.publication(&self.text, self.position))
+        self.frames.get(encoding, |is_kept| match is_kept {
+            true => encoding.publication(&self.text, self.position),
+            false => encoding.publication_for_few(&self.text, self.position),
+        })
+    }
+
+    /// The same for one connection that recovers: perhaps no other one ever needs it.
+    pub fn frame_for_one(&self, encoding: &Arc<dyn Encoding>) -> Frame {
+        self.frames.get(encoding, |_| encoding.publication_for_few(&self.text, self.position))
     }
 }
 
@@ -295,7 +304,7 @@ impl Notice {
     pub fn frame(&self, encoding: &Arc<dyn Encoding>) -> Frame {
         match self {
             Self::Publication(publication) => publication.frame(encoding),
-            Self::Gap(gap) => gap.frames.get(encoding, || encoding.gap(Topic::parse(&gap.topic), gap.position)),
+            Self::Gap(gap) => gap.frames.get(encoding, |_| encoding.gap(Topic::parse(&gap.topic), gap.position)),
         }
     }
 }

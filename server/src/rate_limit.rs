@@ -49,6 +49,11 @@ impl TokenBucket {
         self.tokens >= limit.burst
     }
 
+    /// Whether there are `count` tokens at `now`. Takes none.
+    pub(crate) fn has(mut self, limit: RateLimit, count: u32, now: u64) -> bool {
+        self.allows_many(limit, count, now)
+    }
+
     /// Takes a token. Returns `false` if there is none, because the limit is reached.
     pub(crate) fn allows(&mut self, limit: RateLimit, now: u64) -> bool {
         self.allows_many(limit, 1, now)

@@ -564,7 +564,7 @@ impl Shard {
             let passed = Passed { room: membership.room, position: publication.position, id: publication.marks.id };
             let frame = if publication.is_for(page) && !has_other {
                 received.extend(id);
-                Some(publication.frame(encoding).clone())
+                Some(publication.frame_for_one(encoding))
             } else {
                 Notice::Publication(publication).skipped(encoding)
             };

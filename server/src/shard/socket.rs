@@ -350,16 +350,18 @@ impl Shard {
         let owner = self.owner_of(slot)?;
         let mut inflater = self.inflater.take().unwrap_or_default();
         let inflated = inflater.inflate(payload, self.settings.max_message_size);
-        let length = inflated.map_or(0, <[u8]>::len);
+        let (length, cost) = inflated.as_ref().map_or((0, 0), |inflated| (inflated.bytes.len(), inflated.cost));
         self.metrics.inflate_input_bytes.fetch_add(payload.len() as u64, Relaxed);
         self.metrics.inflate_output_bytes.fetch_add(length as u64, Relaxed);
-        let message = inflated.and_then(|bytes| match is_text {
-            true => std::str::from_utf8(bytes).map(websocket::Message::Text).map_err(|_| Violation::BadText),
-            false => Ok(websocket::Message::Binary(bytes)),
+        let message = inflated.and_then(|inflated| match is_text {
+            true => {
+                std::str::from_utf8(inflated.bytes).map(websocket::Message::Text).map_err(|_| Violation::BadText)
+            }
+            false => Ok(websocket::Message::Binary(inflated.bytes)),
         });
         let moved = match message {
             // The bytes that arrived are counted already.
-            Ok(_) if !self.count_bytes(owner, length.saturating_sub(payload.len())) => None,
+            Ok(_) if !self.count_bytes(owner, cost.saturating_sub(payload.len())) => None,
             Ok(message) => self.on_message(slot, message),
             Err(violation) => {
                 self.fail(slot, CloseReason::Violation(violation));

@@ -15,6 +15,7 @@ mod attacker;
 mod bystander;
 mod cable_without_names;
 mod colliding_names;
+mod compression;
 mod dns_rebinding;
 mod forged_positions;
 mod hostile_redis;

@@ -250,3 +250,55 @@ async fn a_compressed_message_counts_as_what_it_inflates_to() {
     assert!(input < 20 * 500 && output > 60_000, "{input} {output}");
     assert!(output < 4 * 61_000, "it was closed before more was inflated: {output}");
 }
+
+/// A text after blocks without content, each with a code of its own: twelve bytes, which take as long to read as a text of a
+/// thousand.
+fn after_empty_blocks(count: usize, text: &str) -> Vec<u8> {
+    let mut bits = Vec::new();
+    let mut put = |value: u32, count: u32| bits.extend((0..count).map(|bit| value >> bit & 1 == 1));
+    for _ in 0..count {
+        // Not the last one, with codes of its own: for 257 symbols, one distance, and 18 lengths.
+        put(0b100, 3);
+        put(0, 10);
+        put(14, 4);
+        // The code of lengths, in the order of RFC 1951, has the symbols 18 (a run of zeros) and 1.
+        for symbol in [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1] {
+            put(u32::from(symbol == 18 || symbol == 1), 3);
+        }
+        // 256 zeros, and a length of 1 for the end of the block and for the distance.
+        for zeros in [138, 118] {
+            put(1, 1);
+            put(zeros - 11, 7);
+        }
+        put(0, 2);
+        // The end of the block.
+        put(0, 1);
+    }
+    // A block without compression begins at a byte.
+    put(0, 3);
+    let mut bytes: Vec<u8> =
+        bits.chunks(8).map(|bits| bits.iter().rev().fold(0, |byte, bit| byte << 1 | u8::from(*bit))).collect();
+    let length = text.len() as u16;
+    bytes.extend([length.to_le_bytes(), (!length).to_le_bytes()].concat());
+    bytes.extend(text.as_bytes());
+    // The beginning of the block whose length the server adds.
+    bytes.push(0);
+    bytes
+}
+
+#[tokio::test]
+async fn blocks_that_take_long_to_inflate_count_as_bytes() {
+    let server = TestServer::start(&format!("{SETTINGS}/n: {{protocol: plain}}\n")).await;
+    let mut client = Client::open(&server, "/ws/n").await;
+    client.join("r").await;
+    let sent = after_empty_blocks(60, &json!({"ping": 1}).to_string());
+    assert!(sent.len() < 800, "{}", sent.len());
+    client.0.send(frame(0x80 | DEFLATED | TEXT, &sent)).await;
+    assert_eq!(client.next().await, (false, json!({"pong": 1}).to_string()), "it is a message");
+    // Together less than a second's bytes, and much less than may be sent at once.
+    for _ in 0..100 {
+        client.0.send(frame(0x80 | DEFLATED | TEXT, &sent)).await;
+    }
+    assert_eq!(client.0.ended().await, End::Closed(Some(1008), "too many bytes".to_owned()));
+    server.metric_is("nodevent_disconnects_total{reason=\"byte_rate\"}", 1).await;
+}
