@@ -20,6 +20,9 @@ module NoDevent
 
     private_constant :SHARED_NAMES
 
+    # Does the same as {#emit}, {#nodevent_emit}, {#room} and {#nodevent_room}, and calls them if it does not know the case.
+    prepend Native::RecordEmit
+
     def self.included(base)
       base.extend(self, ClassMethods, Changes)
       base.include(Record) if base.is_a?(Class) && base.respond_to?(:after_commit)
@@ -164,6 +167,8 @@ module NoDevent
 
     # The macros of classes that include {Base}.
     module ClassMethods
+      prepend Native::RecordNames
+
       # Names the rooms of the instances by something that never changes. Recommended if `to_param` is a slug.
       # @example
       #   nodevent_room_by :id                                            # "Post_12", whatever its slug is

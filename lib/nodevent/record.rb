@@ -45,7 +45,7 @@ module NoDevent
       # parent has only from {Base} does not count.
       def instance_method_already_implemented?(name)
         implemented = super
-        implemented && !(superclass.method_defined?(name) && superclass.instance_method(name).owner.equal?(Base))
+        implemented && !(superclass.method_defined?(name) && Reflection.own?(superclass.instance_method(name), Base))
       end
     end
 

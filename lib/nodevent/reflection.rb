@@ -19,7 +19,7 @@ module NoDevent
     class << self
       # A script's `def emit` at the top level is a private method of every object, and not meant.
       def application?(method, mod)
-        method = method.super_method while method&.owner.equal?(mod)
+        method = method.super_method while method && own?(method, mod)
         !method.nil? && ![::Object, ::Kernel, ::BasicObject].include?(method.owner)
       end
       private :application?
@@ -33,6 +33,11 @@ module NoDevent
         METHOD.bind_call(object, name)
       rescue NameError
         nil
+      end
+
+      # @return [Boolean] whether a method is the one of `mod`, which the extension may have prepended
+      def own?(method, mod)
+        method.owner.equal?(mod) || (mod.equal?(Base) && method.owner.equal?(Native::RecordEmit))
       end
 
       # @return [Boolean] whether the application defines a method beneath `mod`, in a module or class that `mod` hides

@@ -65,8 +65,22 @@ module NoDevent
       # @return [Method, nil] the method that the application, and not this gem, Ruby or Active Record, defines
       def application_method(object, name)
         method = Reflection.method_of(object, name)
-        method = method.super_method while method && method.owner.equal?(Base)
+        method = method.super_method while method && Reflection.own?(method, Base)
         method if method && handwritten?(method.owner) && !attribute_alias?(object, name)
+      end
+
+      # What the extension needs in order to name the rooms of a class's records.
+      # @api private
+      # @param klass [Class] a class that includes {Base}
+      # @return [Array, nil] the first class beneath {Base}, the modules between both, and Active Record's module with a
+      #   `to_param`, if the class has it; nil if the instances are views of records, or the class names their rooms
+      def ancestry(klass)
+        return if view?(klass) || OVERRIDES.any? { |name| !Reflection.own?(klass.instance_method(name), Base) }
+
+        beneath = klass.ancestors.drop_while { |ancestor| !ancestor.equal?(Base) }.drop(1)
+        modules = beneath.take_while { |ancestor| !ancestor.is_a?(::Class) }
+        integration = defined?(::ActiveRecord::Integration) && klass < ::ActiveRecord::Integration
+        [beneath[modules.size], modules, (::ActiveRecord::Integration if integration)]
       end
 
       # @return [Array<String>] the rooms of a class and of its ancestors up to the base class of its table
@@ -100,6 +114,10 @@ module NoDevent
 
       def name_of_record(record)
         overridden(record) || check(record, name_of_instance(record))
+      end
+
+      def view?(klass)
+        (defined?(::Delegator) && klass <= ::Delegator) || (defined?(::Draper::Decorator) && klass <= ::Draper::Decorator)
       end
 
       def wrapped(object)

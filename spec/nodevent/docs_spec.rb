@@ -15,11 +15,12 @@ RSpec.describe "The documentation" do
     script = <<~RUBY
       %w[json nodevent nodevent/rspec nodevent/minitest nodevent/doctor nodevent/cable/check nodevent/cable/state].each { |name| require name }
       require "#{ROOT}/spec/signatures"
+      natives = [NoDevent::Native::PlainEmit, NoDevent::Native::RecordEmit, NoDevent::Native::RecordNames]
       found = Signatures.methods_in("#{ROOT}/sig/nodevent.rbs").filter_map do |owner, name, own|
         next if owner < Struct || name == :initialize
 
         method = own ? owner.method(name) : owner.instance_method(name)
-        method = method.super_method if method.owner == NoDevent::Native::PlainEmit
+        method = method.super_method if natives.include?(method.owner)
         file, line = method.source_location
         above = File.readlines(file, chomp: true).first(line - 1).reverse.take_while { |text| text.match?(/^\\s*#/) }
         parameters = method.parameters.filter_map { |kind, word| word if word && kind != :block && word.match?(/\\w/) }

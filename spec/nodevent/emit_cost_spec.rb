@@ -25,6 +25,20 @@ RSpec.describe "The cost and the text of emit" do
     expect(NoDevent.flush(10)).to be(true)
   end
 
+  it "allocates nothing besides the JSON for a record" do
+    NoDevent::Emitter.config = { redis: { port: RedisServer.shared.port } }
+    stub_const("Discussion", Struct.new(:id) { include NoDevent::Base })
+    discussion = Discussion.new(12)
+    message = { "id" => 12 }
+    2.times { NoDevent::Emitter.emit(discussion, "update", message) && discussion.emit("update", message) }
+    json = allocated { |_| message.to_json }
+    expect(json).to be_positive
+    expect(allocated { |_| NoDevent::Emitter.emit(discussion, "update", message) }).to be <= json
+    expect(allocated { |_| discussion.emit("update", message) }).to be <= json
+    expect(allocated { |_| discussion.nodevent_emit(:update, message) }).to be <= json
+    expect(NoDevent.flush(10)).to be(true)
+  end
+
   # Compares what is published with the JSON of a Hash, for random values. Prints the number of comparisons.
   COMPARE = <<~'RUBY'
     require "nodevent"

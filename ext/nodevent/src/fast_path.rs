@@ -9,12 +9,13 @@ use crate::message;
 use crate::process;
 use crate::publisher::{Publisher, is_ascii_compatible};
 use crate::queue::Rejected;
+use crate::record_room::{self, RoomName, is_false};
 use magnus::rb_sys::{AsRawValue, FromRawValue, protect};
 use magnus::typed_data::Obj;
 use magnus::value::{LazyId, Opaque, ReprValue};
 use magnus::{
-    DataTypeFunctions, Error, IntoValue, Module, Object, RModule, RString, Ruby, Symbol, TryConvert, TypedData,
-    Value,
+    DataTypeFunctions, Error, IntoValue, Module, Object, RClass, RModule, RString, Ruby, Symbol, TryConvert,
+    TypedData, Value,
 };
 use magnus::{function, gc, method};
 use rb_sys::{ID, VALUE};
@@ -59,6 +60,7 @@ impl DataTypeFunctions for FastPath {
 /// Names of Ruby, and objects that live as long as the process.
 struct Names {
     fast_path: ID,
+    default: ID,
     silence: ID,
     encoding: ID,
     to_json: ID,
@@ -70,6 +72,7 @@ struct Names {
     instrumentation: Opaque<RModule>,
     encoder: Opaque<RModule>,
     room: Opaque<RModule>,
+    namespace: Opaque<RClass>,
     event: Opaque<RString>,
 }
 
@@ -77,6 +80,12 @@ struct Names {
 unsafe impl Send for Names {}
 // SAFETY: as above.
 unsafe impl Sync for Names {}
+
+/// The name of a room.
+enum Room {
+    Text(RString),
+    Record(RoomName),
+}
 
 /// How a message becomes JSON.
 enum Kind {
@@ -150,6 +159,7 @@ impl Names {
         };
         Ok(Self {
             fast_path: id(c"@fast_path"),
+            default: id(c"@default"),
             silence: id(c"nodevent_silence"),
             encoding: id(c"nodevent_encoding"),
             to_json: id(c"to_json"),
@@ -161,8 +171,77 @@ impl Names {
             instrumentation: nodevent.const_get::<_, RModule>("Instrumentation")?.into(),
             encoder: nodevent.const_get::<_, RModule>("Encoder")?.into(),
             room: nodevent.const_get::<_, RModule>("Room")?.into(),
+            namespace: nodevent.const_get::<_, RClass>("Namespace")?.into(),
             event: event.into(),
         })
+    }
+}
+
+impl Names {
+    /// Whether this is the Ractor that the application's objects belong to.
+    fn is_main_ractor(&self) -> bool {
+        let mut main = rb_sys::Qnil as VALUE;
+        // SAFETY: Ruby holds its lock. The function neither raises nor runs other code of Ruby.
+        unsafe { rb_sys::rb_ractor_local_storage_value_lookup(self.main_ractor, &raw mut main) }
+    }
+}
+
+/// Whether this is the main Ractor; `false` before there is a `FastPath`.
+pub(crate) fn is_main_ractor() -> bool {
+    NAMES.get().is_some_and(Names::is_main_ractor)
+}
+
+/// The namespace that records publish in by default, if it has been used.
+pub(crate) fn default_namespace(ruby: &Ruby) -> Option<VALUE> {
+    let names = NAMES.get().filter(|names| names.is_main_ractor())?;
+    // SAFETY: Ruby holds its lock. The function neither raises nor runs other code of Ruby.
+    let namespace = unsafe { rb_sys::rb_ivar_get(ruby.get_inner(names.namespace).as_raw(), names.default) };
+    (!is_false(namespace)).then_some(namespace)
+}
+
+impl Room {
+    fn of(ruby: &Ruby, names: &Names, room: VALUE) -> Result<Self, Error> {
+        // SAFETY: `room` is an object of Ruby, which the caller's arguments keep.
+        let object = unsafe { Value::from_raw(room) };
+        if let Some(text) = RString::from_value(object) {
+            return Ok(Self::Text(text));
+        }
+        match record_room::name(ruby, room)? {
+            Some(name) => Ok(Self::Record(name)),
+            None => Ok(Self::Text(ruby.get_inner(names.room).funcall(*OF, (object,))?)),
+        }
+    }
+
+    /// Bytes.
+    fn len(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Record(name) => name.as_slice().len(),
+        }
+    }
+
+    /// # Safety
+    /// As for [`RString::as_slice`].
+    unsafe fn as_slice(&self) -> &[u8] {
+        match self {
+            // SAFETY: the caller's.
+            Self::Text(text) => unsafe { text.as_slice() },
+            Self::Record(name) => name.as_slice(),
+        }
+    }
+
+    fn is_plain(&self) -> bool {
+        match self {
+            Self::Text(text) => is_plain(*text),
+            Self::Record(_) => true,
+        }
+    }
+
+    fn text(&self, ruby: &Ruby) -> RString {
+        match self {
+            Self::Text(text) => *text,
+            Self::Record(name) => ruby.str_from_slice(name.as_slice()),
+        }
     }
 }
 
@@ -180,37 +259,29 @@ pub(crate) fn emit(
     let Some(names) = NAMES.get() else { return Ok(None) };
     // SAFETY: Ruby holds its lock. These functions neither raise nor run other code of Ruby.
     let (found, thread) = unsafe {
-        let mut main = rb_sys::Qnil as VALUE;
-        if !rb_sys::rb_ractor_local_storage_value_lookup(names.main_ractor, &raw mut main) {
-            return Ok(None);
-        }
         let thread = rb_sys::rb_thread_current();
-        if !is_false(rb_sys::rb_thread_local_aref(thread, names.silence)) {
+        if !names.is_main_ractor() || !is_false(rb_sys::rb_thread_local_aref(thread, names.silence)) {
             return Ok(None);
         }
         (Value::from_raw(rb_sys::rb_ivar_get(receiver, names.fast_path)), thread)
     };
+    if found.is_nil() {
+        return Ok(None);
+    }
     let Ok(path) = Obj::<FastPath>::try_convert(found) else { return Ok(None) };
     if !path.is_current() || !path.is_undisturbed(ruby, names)? {
         return Ok(None);
     }
     let Some(kind) = path.kind(message) else { return Ok(None) };
     let Some(event) = name(event) else { return Ok(None) };
-    // SAFETY: `room` is an object of Ruby, which the caller's arguments keep.
-    let room = unsafe { Value::from_raw(room) };
-    let room = match RString::from_value(room) {
-        Some(room) => room,
-        None => ruby.get_inner(names.room).funcall::<_, _, RString>(*OF, (room,))?,
-    };
-    // SAFETY: the bytes are not used after Ruby can run again.
-    let is_plain = |text: RString| is_ascii_compatible(text) && message::is_plain(unsafe { text.as_slice() });
-    if room.len() > path.max_room || !is_plain(room) || !is_plain(event) {
+    let room = Room::of(ruby, names, room)?;
+    if room.len() > path.max_room || !room.is_plain() || !is_plain(event) {
         return Ok(None);
     }
     let check = matches!(kind, Kind::Collection) && path.active_support.is_none();
     let json = match kind {
         Kind::Nil => None,
-        Kind::Scalar | Kind::Collection => Some(path.to_json(ruby, names, thread, message, room, event)?),
+        Kind::Scalar | Kind::Collection => Some(path.to_json(ruby, names, thread, message, &room, event)?),
     };
     // SAFETY: as above; `publish_plain` copies them.
     let texts = unsafe {
@@ -277,7 +348,7 @@ impl FastPath {
         names: &Names,
         thread: VALUE,
         message: VALUE,
-        room: RString,
+        room: &Room,
         event: RString,
     ) -> Result<RString, Error> {
         // SAFETY: Ruby holds its lock, and `protect` catches what the application raises.
@@ -301,7 +372,7 @@ impl FastPath {
         };
         json.map_err(|error| match error.value() {
             Some(exception) => {
-                let arguments = (exception, room, event);
+                let arguments = (exception, room.text(ruby), event);
                 let raised = ruby.get_inner(names.encoder).funcall::<_, _, Value>("reject", arguments);
                 raised.err().unwrap_or(error)
             }
@@ -321,6 +392,8 @@ fn name(event: VALUE) -> Option<RString> {
     RString::from_value(value)
 }
 
-fn is_false(value: VALUE) -> bool {
-    value == rb_sys::Qnil as VALUE || value == rb_sys::Qfalse as VALUE
+/// Whether the name is written as it is.
+fn is_plain(name: RString) -> bool {
+    // SAFETY: the bytes are not used after Ruby can run again.
+    is_ascii_compatible(name) && message::is_plain(unsafe { name.as_slice() })
 }

@@ -14,6 +14,8 @@ mod positions;
 mod process;
 mod publisher;
 mod queue;
+mod record_emit;
+mod record_room;
 mod signal;
 mod target;
 mod text;
@@ -66,6 +68,8 @@ fn define(ruby: &Ruby) -> Result<(), Error> {
 
     plain_emit::define(native)?;
     fast_path::define(ruby, native)?;
+    record_room::define(ruby, native)?;
+    record_emit::define(native)?;
 
     let class = native.define_class("Publisher", ruby.class_object())?;
     class.define_singleton_method("new", function!(Publisher::new, 1))?;
