@@ -56,11 +56,7 @@ pub(crate) fn size(room: &[u8], event: &[u8], message: &[u8]) -> usize {
     ROOM.len() + room.len() + EVENT.len() + event.len() + MESSAGE.len() + message.len() + 1
 }
 
-/// The publication's text. `room` and `event` are plain.
-pub(crate) fn publication(room: &[u8], event: &[u8], message: &[u8]) -> Vec<u8> {
-    let mut text = Vec::with_capacity(size(room, event, message));
-    for part in [ROOM, room, EVENT, event, MESSAGE, message, b"}"] {
-        text.extend_from_slice(part);
-    }
-    text
+/// The parts of the publication's text. `room` and `event` are plain.
+pub(crate) fn publication<'a>(room: &'a [u8], event: &'a [u8], message: &'a [u8]) -> [&'a [u8]; 7] {
+    [ROOM, room, EVENT, event, MESSAGE, message, b"}"]
 }

@@ -99,9 +99,8 @@ impl Publisher {
             if !fits || !plain || (check && !message::is_json(message)) {
                 return Ok(0.into_value_with(ruby));
             }
-            let body = message::publication(name, event_name, message).into();
-            let publication = PublicationRef { body, ..state.empty(channel)? };
-            Ok(match this.push(state, publication) {
+            let parts = message::publication(name, event_name, message);
+            Ok(match this.push_text(state, &state.channel(channel)?, &parts) {
                 Ok(()) => true.into_value_with(ruby),
                 Err(Rejected::Full) => false.into_value_with(ruby),
                 Err(Rejected::Closed) => ruby.qnil().into_value_with(ruby),
@@ -109,7 +108,7 @@ impl Publisher {
         })
     }
 
-    /// Publishes the JSON of a message to a room: `(room, event, message)`. Both names are plain. Allocates one text.
+    /// Publishes the JSON of a message to a room: `(room, event, message)`. Both names are plain.
     ///
     /// # Errors
     /// The publishing thread could not be started.
@@ -120,8 +119,7 @@ impl Publisher {
         (room, event, message): (&[u8], &[u8], &[u8]),
     ) -> Result<Result<(), Rejected>, Error> {
         let state = self.get_or_start(ruby)?;
-        let body = message::publication(room, event, message).into();
-        Ok(self.push(state, PublicationRef { body, ..PublicationRef::empty(Arc::clone(channel)) }))
+        Ok(self.push_text(state, channel, &message::publication(room, event, message)))
     }
 
     /// `publish_and_wait(channel, json, idempotency_key, seconds)`: returns `[:ok, confirmation]`, `[:failed, reason]`,
@@ -251,7 +249,18 @@ impl Publisher {
 
     fn push(&self, state: &ProcessState, mut publication: PublicationRef) -> Result<(), Rejected> {
         publication.body = self.sampler.sample(publication.body, random);
-        let pushed = state.queue.push(publication);
+        self.count_dropped(state, state.queue.push(publication))
+    }
+
+    fn push_text(&self, state: &ProcessState, channel: &Arc<str>, parts: &[&[u8]]) -> Result<(), Rejected> {
+        if self.sampler.is_on() {
+            let body = parts.concat().into();
+            return self.push(state, PublicationRef { body, ..PublicationRef::empty(Arc::clone(channel)) });
+        }
+        self.count_dropped(state, state.queue.push_text(channel, parts))
+    }
+
+    fn count_dropped(&self, state: &ProcessState, pushed: Result<(), Rejected>) -> Result<(), Rejected> {
         if pushed == Err(Rejected::Full) {
             state.process.events.dropped(&self.address);
         }
@@ -310,12 +319,7 @@ impl ProcessState {
         // SAFETY: the bytes are copied before Ruby can run again.
         let body = Bytes::copy_from_slice(unsafe { json.as_slice() });
         let idempotency_key = idempotency_key.map(String::into_boxed_str);
-        Ok(PublicationRef { body, idempotency_key, ..self.empty(channel)? })
-    }
-
-    /// A publication without a body.
-    fn empty(&self, channel: RString) -> Result<PublicationRef, Error> {
-        Ok(PublicationRef::empty(self.channel(channel)?))
+        Ok(PublicationRef { body, idempotency_key, ..PublicationRef::empty(self.channel(channel)?) })
     }
 
     fn channel(&self, channel: RString) -> Result<Arc<str>, Error> {

@@ -4,7 +4,7 @@
 //! confirmed), and lets a thread wait until everything queued so far is settled. It knows neither Ruby nor any engine.
 
 use crate::signal::{Signal, Waited};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use nodevent_protocol::history::Position;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -35,6 +35,32 @@ impl PublicationRef {
         let (body, emitted_at) = (Bytes::new(), Instant::now());
         Self { channel, body, number: 0, idempotency_key: None, receipt: None, emitted_at }
     }
+}
+
+/// The size of an allocation for texts: memory that one thread allocates and another one frees is expensive. Bytes.
+const CHUNK_BYTES: usize = 32 * 1024;
+
+/// What waits in the queue.
+#[derive(Debug)]
+enum Queued {
+    /// A text in [`State::texts`], to the channel of the queue, that nobody waits for.
+    Text { length: usize, emitted_at: Instant },
+    Other(Box<PublicationRef>),
+}
+
+/// Texts in the order of their publications, in few allocations. None is divided.
+#[derive(Debug, Default)]
+struct Texts(VecDeque<BytesMut>);
+
+/// What was taken from the queue.
+struct Taken {
+    queued: VecDeque<Queued>,
+    /// The texts.
+    texts: Texts,
+    /// The channel of the texts.
+    channel: Option<Arc<str>>,
+    /// The sequence number of the first publication.
+    number: u64,
 }
 
 /// The engine's confirmation of one publication.
@@ -100,7 +126,10 @@ pub(crate) struct Queue {
 
 #[derive(Debug, Default)]
 struct State {
-    queued: VecDeque<PublicationRef>,
+    queued: VecDeque<Queued>,
+    texts: Texts,
+    /// The channel of all texts: that of the first one.
+    channel: Option<Arc<str>>,
     /// Bytes of all publications, queued and in flight.
     bytes: usize,
     /// Publications ever accepted.
@@ -126,21 +155,44 @@ impl Queue {
     ///
     /// # Errors
     /// The queue is full or closed.
-    pub(crate) fn push(&self, mut publication: PublicationRef) -> Result<(), Rejected> {
+    pub(crate) fn push(&self, publication: PublicationRef) -> Result<(), Rejected> {
+        let (length, publication) = (publication.body.len(), Queued::Other(Box::new(publication)));
+        self.admit(length, |state| state.queued.push_back(publication))
+    }
+
+    /// Queues a publication that nobody waits for: its text in parts. Most calls allocate nothing.
+    ///
+    /// # Errors
+    /// As for [`Queue::push`].
+    pub(crate) fn push_text(&self, channel: &Arc<str>, parts: &[&[u8]]) -> Result<(), Rejected> {
+        let length = parts.iter().map(|part| part.len()).sum();
+        let emitted_at = Instant::now();
+        self.admit(length, |state| {
+            if *state.channel.get_or_insert_with(|| Arc::clone(channel)) == *channel {
+                state.texts.push(length, parts);
+                state.queued.push_back(Queued::Text { length, emitted_at });
+            } else {
+                let body = parts.concat().into();
+                let publication = PublicationRef { body, emitted_at, ..PublicationRef::empty(Arc::clone(channel)) };
+                state.queued.push_back(Queued::Other(Box::new(publication)));
+            }
+        })
+    }
+
+    fn admit(&self, length: usize, add: impl FnOnce(&mut State)) -> Result<(), Rejected> {
         let was_empty = {
             let mut state = self.state.lock();
             if state.closed {
                 return Err(Rejected::Closed);
             }
-            let bytes = state.bytes + publication.body.len();
+            let bytes = state.bytes + length;
             if state.pending() >= self.bounds.publications || (bytes > self.bounds.bytes && state.pending() > 0) {
                 return Err(Rejected::Full);
             }
             let was_empty = state.queued.is_empty();
             state.bytes = bytes;
             state.accepted += 1;
-            publication.number = state.accepted;
-            state.queued.push_back(publication);
+            add(&mut state);
             was_empty
         };
         if was_empty {
@@ -156,16 +208,17 @@ impl Queue {
     /// Nothing is taken if the wait is cancelled.
     pub(crate) async fn take(&self, max: usize, bytes: usize) -> Option<VecDeque<PublicationRef>> {
         loop {
-            {
+            let taken = {
                 let mut state = self.state.lock();
-                if !state.queued.is_empty() {
-                    return Some(state.oldest(max, bytes));
-                }
-                if state.closed {
+                if state.queued.is_empty() && state.closed {
                     return None;
                 }
+                (!state.queued.is_empty()).then(|| state.oldest(max, bytes))
+            };
+            match taken {
+                Some(taken) => return Some(taken.into_publications()),
+                None => self.arrived.notified().await,
             }
-            self.arrived.notified().await;
         }
     }
 
@@ -236,18 +289,93 @@ impl State {
         (self.accepted - self.settled) as usize
     }
 
-    fn oldest(&mut self, max: usize, bytes: usize) -> VecDeque<PublicationRef> {
+    fn oldest(&mut self, max: usize, bytes: usize) -> Taken {
         let mut sum = 0;
-        let fitting = self.queued.iter().take(max).take_while(|publication| {
-            sum += publication.body.len();
+        let fitting = self.queued.iter().take(max).take_while(|queued| {
+            sum += queued.length();
             sum <= bytes
         });
         let count = fitting.count().max(1);
-        if count == self.queued.len() {
-            std::mem::take(&mut self.queued)
+        // Those in the queue are the last that were accepted.
+        let number = self.accepted - self.queued.len() as u64 + 1;
+        let queued: VecDeque<_> = if count == self.queued.len() {
+            std::mem::replace(&mut self.queued, VecDeque::with_capacity(count))
         } else {
             self.queued.drain(..count).collect()
+        };
+        let texts = self.texts.take(queued.iter().filter_map(Queued::text_length));
+        Taken { queued, texts, channel: self.channel.clone(), number }
+    }
+}
+
+impl Queued {
+    fn length(&self) -> usize {
+        match self {
+            Self::Text { length, .. } => *length,
+            Self::Other(publication) => publication.body.len(),
         }
+    }
+
+    fn text_length(&self) -> Option<usize> {
+        match self {
+            Self::Text { length, .. } => Some(*length),
+            Self::Other(_) => None,
+        }
+    }
+}
+
+impl Texts {
+    /// Adds a text of `length` bytes.
+    fn push(&mut self, length: usize, parts: &[&[u8]]) {
+        if self.0.back().is_none_or(|last| last.capacity() - last.len() < length) {
+            self.0.push_back(BytesMut::with_capacity(length.max(CHUNK_BYTES)));
+        }
+        if let Some(last) = self.0.back_mut() {
+            parts.iter().for_each(|part| last.extend_from_slice(part));
+        }
+    }
+
+    /// Removes the oldest texts, which have these lengths.
+    fn take(&mut self, lengths: impl Iterator<Item = usize>) -> Self {
+        let (mut taken, mut sum) = (VecDeque::new(), 0);
+        for length in lengths {
+            while let Some(first) = self.0.front()
+                && first.len() < sum + length
+            {
+                // It contains the texts before this one.
+                taken.extend(self.0.pop_front());
+                sum = 0;
+            }
+            sum += length;
+        }
+        taken.extend(self.0.front_mut().filter(|_| sum > 0).map(|first| first.split_to(sum)));
+        Self(taken)
+    }
+
+    /// Removes the oldest text.
+    fn next(&mut self, length: usize) -> Bytes {
+        while let Some(first) = self.0.front_mut() {
+            if first.len() >= length {
+                return first.split_to(length).freeze();
+            }
+            self.0.pop_front();
+        }
+        Bytes::new()
+    }
+}
+
+impl Taken {
+    fn into_publications(self) -> VecDeque<PublicationRef> {
+        let Self { queued, mut texts, channel, number } = self;
+        let channel = channel.unwrap_or_default();
+        let publication = |(number, queued)| match queued {
+            Queued::Other(publication) => PublicationRef { number, ..*publication },
+            Queued::Text { length, emitted_at } => {
+                let (channel, body) = (Arc::clone(&channel), texts.next(length));
+                PublicationRef { channel, body, number, idempotency_key: None, receipt: None, emitted_at }
+            }
+        };
+        (number..).zip(queued).map(publication).collect()
     }
 }
 

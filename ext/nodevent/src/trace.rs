@@ -28,6 +28,11 @@ impl Sampler {
         Self { threshold: (rate.clamp(0.0, 1.0) * 4_294_967_296.0) as u64, max_bytes }
     }
 
+    /// Whether any publication is sampled.
+    pub(crate) fn is_on(&self) -> bool {
+        self.threshold > 0
+    }
+
     /// The publication, with a new trace if it is sampled.
     pub(crate) fn sample(&self, body: Bytes, random: impl Fn() -> u64) -> Bytes {
         if self.threshold == 0 || next(&random) >= self.threshold || body.len() + MEMBER_BYTES > self.max_bytes {

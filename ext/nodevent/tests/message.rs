@@ -7,7 +7,7 @@ use message::{is_json, is_plain, publication, size};
 
 #[test]
 fn the_text_is_that_of_the_parts_and_has_the_announced_size() {
-    let text = publication(b"Room_12", b"update", br#"{"a":[1]}"#);
+    let text = publication(b"Room_12", b"update", br#"{"a":[1]}"#).concat();
     assert_eq!(text, br#"{"room":"Room_12","event":"update","message":{"a":[1]}}"#);
     assert_eq!(text.len(), size(b"Room_12", b"update", br#"{"a":[1]}"#));
 }

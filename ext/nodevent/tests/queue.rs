@@ -53,6 +53,40 @@ async fn take_returns_publications_in_order_and_within_both_limits() {
 }
 
 #[tokio::test]
+async fn texts_keep_their_order_and_limits_among_other_publications() {
+    // Longer than what the queue allocates at once, and just as long.
+    let long = ["x".repeat(40_000), "y".repeat(32 * 1024), "z".repeat(20_000), "z".repeat(20_000)];
+    let channels: [Arc<str>; 2] = ["/nodevent".into(), "/other".into()];
+    let queue = queue(1000, 2_000_000);
+    let mut pushed = Vec::new();
+    let mut taken = VecDeque::new();
+    for round in 0..60 {
+        let text = long.get(round % 7).cloned().unwrap_or_else(|| format!("text {round}"));
+        let channel = &channels[usize::from(round % 5 == 4)];
+        match round % 3 {
+            0 => queue.push(PublicationRef { channel: Arc::clone(channel), ..publication(&text) }).unwrap(),
+            _ => queue.push_text(channel, &[b"", text.as_bytes(), b"."]).unwrap(),
+        }
+        pushed.push((channel.to_string(), if round % 3 == 0 { text } else { format!("{text}.") }));
+        if round % 11 == 10 {
+            taken.extend(take(&queue, 1 + round % 9, 100_000).await);
+        }
+    }
+    assert_eq!(queue.push_text(&channels[0], &[&[b'a'; 2_000_000]]), Err(Rejected::Full));
+    while taken.len() < pushed.len() {
+        taken.extend(take(&queue, 7, 100_000).await);
+    }
+    let numbers: Vec<_> = taken.iter().map(|publication| publication.number).collect();
+    assert_eq!(numbers, (1..=60).collect::<Vec<_>>());
+    let channels = taken.iter().map(|publication| publication.channel.to_string());
+    assert_eq!(channels.zip(texts(&taken)).collect::<Vec<_>>(), pushed);
+    let bytes = taken.iter().map(|publication| publication.body.len()).sum();
+    queue.settle(taken.len(), bytes);
+    queue.push_text(&"/nodevent".into(), &[&[b'a'; 1_000_000]]).unwrap();
+    assert_eq!(queue.pending(), 1);
+}
+
+#[tokio::test]
 async fn publications_are_numbered() {
     let queue = queue(10, 1000);
     for text in ["a", "b", "c"] {
