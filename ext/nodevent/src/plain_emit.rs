@@ -46,18 +46,12 @@ unsafe extern "C" fn emit(count: c_int, arguments: *const VALUE, receiver: VALUE
             return rb_sys::rb_call_super_kw(count, arguments, keywords);
         };
         let message = if count == 3 { *arguments.add(2) } else { rb_sys::Qnil as VALUE };
+        let ruby = Ruby::get_unchecked();
         let all = [*arguments, *arguments.add(1), message];
-        match publish(receiver, all) {
+        match guard(&ruby, || fast_path::emit(&ruby, receiver, all[0], all[1], all[2])) {
             Ok(Some(result)) => result,
             Ok(None) => rb_sys::rb_funcallv(receiver, *id, 3, all.as_ptr()),
             Err(error) => resume_error(error),
         }
-    }
-}
-
-fn publish(receiver: VALUE, [room, event, message]: [VALUE; 3]) -> Result<Option<VALUE>, Error> {
-    match Ruby::get() {
-        Ok(ruby) => guard(&ruby, || fast_path::emit(&ruby, receiver, room, event, message)),
-        Err(_) => Ok(None),
     }
 }

@@ -39,6 +39,8 @@ impl PublicationRef {
 
 /// The size of an allocation for texts: memory that one thread allocates and another one frees is expensive. Bytes.
 const CHUNK_BYTES: usize = 32 * 1024;
+/// The maximum of allocations that are kept for further texts.
+const MAX_SPARE_CHUNKS: usize = 4;
 
 /// What waits in the queue.
 #[derive(Debug)]
@@ -50,13 +52,17 @@ enum Queued {
 
 /// Texts in the order of their publications, in few allocations. None is divided.
 #[derive(Debug, Default)]
-struct Texts(VecDeque<BytesMut>);
+struct Texts {
+    chunks: VecDeque<BytesMut>,
+    /// Chunks that were full. They can be used again as soon as their publications are settled.
+    spare: Vec<BytesMut>,
+}
 
 /// What was taken from the queue.
 struct Taken {
     queued: VecDeque<Queued>,
-    /// The texts.
-    texts: Texts,
+    /// The texts, in the chunks that they were in.
+    texts: VecDeque<BytesMut>,
     /// The channel of the texts.
     channel: Option<Arc<str>>,
     /// The sequence number of the first publication.
@@ -327,41 +333,47 @@ impl Queued {
 impl Texts {
     /// Adds a text of `length` bytes.
     fn push(&mut self, length: usize, parts: &[&[u8]]) {
-        if self.0.back().is_none_or(|last| last.capacity() - last.len() < length) {
-            self.0.push_back(BytesMut::with_capacity(length.max(CHUNK_BYTES)));
+        if self.chunks.back().is_none_or(|last| last.capacity() - last.len() < length) {
+            let free = self.spare.iter_mut().position(|chunk| length <= CHUNK_BYTES && chunk.try_reclaim(CHUNK_BYTES));
+            let chunk = free.map(|index| self.spare.swap_remove(index));
+            self.chunks.push_back(chunk.unwrap_or_else(|| BytesMut::with_capacity(length.max(CHUNK_BYTES))));
         }
-        if let Some(last) = self.0.back_mut() {
+        if let Some(last) = self.chunks.back_mut() {
             parts.iter().for_each(|part| last.extend_from_slice(part));
         }
     }
 
     /// Removes the oldest texts, which have these lengths.
-    fn take(&mut self, lengths: impl Iterator<Item = usize>) -> Self {
+    fn take(&mut self, lengths: impl Iterator<Item = usize>) -> VecDeque<BytesMut> {
         let (mut taken, mut sum) = (VecDeque::new(), 0);
         for length in lengths {
-            while let Some(first) = self.0.front()
+            while let Some(first) = self.chunks.front()
                 && first.len() < sum + length
+                && let Some(mut full) = self.chunks.pop_front()
             {
-                // It contains the texts before this one.
-                taken.extend(self.0.pop_front());
+                // It contains the texts before this one. A long text has a chunk of its own.
+                taken.push_back(full.split_to(sum));
+                if self.spare.len() < MAX_SPARE_CHUNKS && sum <= CHUNK_BYTES {
+                    self.spare.push(full);
+                }
                 sum = 0;
             }
             sum += length;
         }
-        taken.extend(self.0.front_mut().filter(|_| sum > 0).map(|first| first.split_to(sum)));
-        Self(taken)
+        taken.extend(self.chunks.front_mut().filter(|_| sum > 0).map(|first| first.split_to(sum)));
+        taken
     }
+}
 
-    /// Removes the oldest text.
-    fn next(&mut self, length: usize) -> Bytes {
-        while let Some(first) = self.0.front_mut() {
-            if first.len() >= length {
-                return first.split_to(length).freeze();
-            }
-            self.0.pop_front();
+/// Removes the first text.
+fn next(texts: &mut VecDeque<BytesMut>, length: usize) -> Bytes {
+    while let Some(first) = texts.front_mut() {
+        if first.len() >= length {
+            return first.split_to(length).freeze();
         }
-        Bytes::new()
+        texts.pop_front();
     }
+    Bytes::new()
 }
 
 impl Taken {
@@ -371,7 +383,7 @@ impl Taken {
         let publication = |(number, queued)| match queued {
             Queued::Other(publication) => PublicationRef { number, ..*publication },
             Queued::Text { length, emitted_at } => {
-                let (channel, body) = (Arc::clone(&channel), texts.next(length));
+                let (channel, body) = (Arc::clone(&channel), next(&mut texts, length));
                 PublicationRef { channel, body, number, idempotency_key: None, receipt: None, emitted_at }
             }
         };

@@ -68,7 +68,7 @@ unsafe extern "C" fn emit(count: c_int, arguments: *const VALUE, record: VALUE) 
     // SAFETY: Ruby holds its lock and passes `count` arguments.
     unsafe {
         let keywords = rb_sys::rb_keyword_given_p();
-        match IDS.get().filter(|ids| is_plain(count, keywords) && !has_own_emit(record, ids)) {
+        match IDS.get().filter(|ids| is_plain(count, keywords) && !has_own_emit(&Ruby::get_unchecked(), record, ids)) {
             Some(ids) => rb_sys::rb_funcallv(record, ids.nodevent_emit, count, arguments),
             None => rb_sys::rb_call_super_kw(count, arguments, keywords),
         }
@@ -84,7 +84,7 @@ unsafe extern "C" fn nodevent_emit(count: c_int, arguments: *const VALUE, record
             return rb_sys::rb_call_super_kw(count, arguments, keywords);
         };
         let message = if count == 2 { *arguments.add(1) } else { Qnil as VALUE };
-        match publish(ids, record, *arguments, message) {
+        match publish(&Ruby::get_unchecked(), ids, record, *arguments, message) {
             Ok(Some(result)) => result,
             Ok(None) => rb_sys::rb_call_super_kw(count, arguments, keywords),
             Err(error) => resume_error(error),
@@ -96,11 +96,8 @@ unsafe extern "C" fn nodevent_emit(count: c_int, arguments: *const VALUE, record
 unsafe extern "C" fn room(count: c_int, arguments: *const VALUE, _record: VALUE) -> VALUE {
     // SAFETY: Ruby holds its lock and passes `count` arguments.
     unsafe {
-        if count == 1
-            && let Ok(ruby) = Ruby::get()
-            && let Some(names) = Names::get(&ruby)
-            && *arguments == names.probe(&ruby)
-        {
+        let ruby = Ruby::get_unchecked();
+        if count == 1 && Names::get(&ruby).is_some_and(|names| *arguments == names.probe(&ruby)) {
             return *arguments;
         }
         rb_sys::rb_call_super_kw(count, arguments, rb_sys::rb_keyword_given_p())
@@ -152,17 +149,15 @@ fn is_plain(count: c_int, keywords: c_int) -> bool {
 }
 
 /// Whether the application has an `emit` beneath `Base`, or that is not known.
-fn has_own_emit(record: VALUE, ids: &Ids) -> bool {
-    let Ok(ruby) = Ruby::get() else { return true };
-    let Some(names) = Names::get(&ruby).filter(|_| fast_path::is_main_ractor()) else { return true };
-    let known = RecordClass::of(&ruby, names, record).ok().flatten();
-    known.is_none_or(|known| known.has_beneath(&ruby, ids.emit))
+fn has_own_emit(ruby: &Ruby, record: VALUE, ids: &Ids) -> bool {
+    let Some(names) = Names::get(ruby).filter(|_| fast_path::is_main_ractor()) else { return true };
+    let known = RecordClass::of(ruby, names, record).ok().flatten();
+    known.is_none_or(|known| known.has_beneath(ruby, ids.emit))
 }
 
-fn publish(ids: &Ids, record: VALUE, event: VALUE, message: VALUE) -> Result<Option<VALUE>, Error> {
-    let Ok(ruby) = Ruby::get() else { return Ok(None) };
-    guard(&ruby, || {
-        let Some(receiver) = fast_path::default_namespace(&ruby) else { return Ok(None) };
+fn publish(ruby: &Ruby, ids: &Ids, record: VALUE, event: VALUE, message: VALUE) -> Result<Option<VALUE>, Error> {
+    guard(ruby, || {
+        let Some(receiver) = fast_path::default_namespace(ruby) else { return Ok(None) };
         let is_special = SPECIAL_CONST_P(message);
         // SAFETY: Ruby holds its lock. `protect` catches what the class raises.
         let namespace = protect(|| unsafe {
@@ -179,7 +174,7 @@ fn publish(ids: &Ids, record: VALUE, event: VALUE, message: VALUE) -> Result<Opt
             return Ok(None);
         }
         let message = if message == Qnil as VALUE { record } else { message };
-        fast_path::emit(&ruby, receiver, record, event, message)
+        fast_path::emit(ruby, receiver, record, event, message)
     })
 }
 

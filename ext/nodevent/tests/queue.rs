@@ -87,6 +87,23 @@ async fn texts_keep_their_order_and_limits_among_other_publications() {
 }
 
 #[tokio::test]
+async fn texts_keep_their_content_until_they_are_settled() {
+    let queue = queue(1000, 1_000_000);
+    let channel: Arc<str> = "/nodevent".into();
+    let mut unsettled = VecDeque::new();
+    for round in 0..250 {
+        // Ten of them fill what the queue allocates at once, and it uses that again.
+        queue.push_text(&channel, &[&[round; 3000]]).unwrap();
+        unsettled.extend(take(&queue, 10, 100_000).await);
+        assert_eq!(unsettled[0].body, [round.saturating_sub(24); 3000][..], "round {round}");
+        if unsettled.len() == 25 {
+            unsettled.pop_front();
+            queue.settle(1, 3000);
+        }
+    }
+}
+
+#[tokio::test]
 async fn publications_are_numbered() {
     let queue = queue(10, 1000);
     for text in ["a", "b", "c"] {
