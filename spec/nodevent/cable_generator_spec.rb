@@ -51,7 +51,7 @@ RSpec.describe "rails generate nodevent:cable" do
   ensure
     if pid
       Process.kill(:TERM, -pid)
-      Process.wait(pid)
+      PumaServer.wait(pid)
     end
   end
 

@@ -65,8 +65,8 @@ RSpec.describe "Rails' credentials" do
     built = app("App.eager_load!; puts ActionController::Base.helpers.nodevent_url", "RAILS_MASTER_KEY" => nil, "SECRET_KEY_BASE_DUMMY" => "1")
     expect(built).to eq("http://localhost:8080/api/nodevent\n")
     expect(@rails_log).not_to match(/the environment has no|ERROR/)
-    # In production, Rails itself does not start with a wrong key.
-    out = app(settings, "RAILS_ENV" => "development", "NODEVENT_ENV" => "production", "RAILS_MASTER_KEY" => "f" * 32)
+    # With a wrong key, Rails itself does not start in production, and Active Record of Rails 7 does not load.
+    out = app(settings, "RAILS_ENV" => "development", "NODEVENT_ENV" => "production", "RAILS_MASTER_KEY" => "f" * 32, "DATABASE_URL" => nil)
     expect(out).to include("nodevent.yml:4:13: /nodevent.secret requires the environment variable NODEVENT_SECRET: Rails' credentials cannot be " \
                            "read (ActiveSupport::MessageEncryptor::InvalidMessage)")
     expect(@rails_log).to include("the environment has no NODEVENT_SECRET (line 4)")

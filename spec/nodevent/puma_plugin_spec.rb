@@ -66,7 +66,7 @@ class PumaWithPlugin
   end
 
   def wait
-    Process.wait(pid)
+    PumaServer.wait(pid)
     @pid = nil
   end
 

@@ -74,7 +74,7 @@ RSpec.describe "rails/template.rb" do
   ensure
     if pid
       Process.kill(:TERM, pid)
-      Process.wait(pid)
+      PumaServer.wait(pid)
     end
   end
 end

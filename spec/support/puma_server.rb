@@ -5,6 +5,33 @@ require "tmpdir"
 
 # A Rack application under Puma, on a free port, in its own process and folder.
 class PumaServer
+  class << self
+    # Waits until a terminated Puma has ended. With Ruby 3.3, Puma 6 sometimes never ends: all requests have ended, and
+    # its thread waits forever while it closes its own pipe (puma/puma#3677). Then it is killed.
+    # @param pid [Integer] of a child process
+    def wait(pid)
+      started = Waiting.now
+      Waiting.eventually("the end of puma #{pid}", limit: 60) do
+        Process.kill(:KILL, pid) if Waiting.now - started > 10 && stuck?(pid)
+        Process.wait(pid, Process::WNOHANG)
+      end
+    rescue RuntimeError
+      Process.kill(:KILL, pid)
+      Process.wait(pid)
+      raise
+    end
+
+    private
+
+    # Whether Puma's server is still there, and none of the threads that it closes before the pipe.
+    def stuck?(pid)
+      names = Dir["/proc/#{pid}/task/*/comm"].map { |file| File.read(file).chomp }
+      names.include?("puma srv") && names.grep(/\Apuma (srv tp|reactor)/).empty?
+    rescue SystemCallError
+      false
+    end
+  end
+
   attr_reader :port, :folder, :pid
 
   # @param rackup [String] the text of config.ru
@@ -42,7 +69,7 @@ class PumaServer
 
   def stop
     Process.kill(:TERM, @pid)
-    Process.wait(@pid)
+    PumaServer.wait(@pid)
   rescue Errno::ESRCH, Errno::ECHILD
     nil
   ensure

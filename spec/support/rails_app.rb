@@ -23,10 +23,6 @@ module RailsApp
       %s
     end
     App.initialize!
-    ActiveRecord::Schema.verbose = false
-    ActiveRecord::Schema.define do
-      create_table(:some_models) { |t| t.string :title; t.timestamps }
-    end
     class Recorder
       attr_reader :published
       def initialize = @published = []
@@ -37,8 +33,16 @@ module RailsApp
     $redis = RECORDER
   RUBY
 
+  DATABASE = <<~'RUBY'
+    ActiveRecord::Schema.verbose = false
+    ActiveRecord::Schema.define do
+      create_table(:some_models) { |t| t.string :title; t.timestamps }
+    end
+  RUBY
+
   # The output of a script in an application with these files.
   # @param settings [String] more lines of config/application.rb
+  # @param env [Hash{String => String, nil}] without a DATABASE_URL, Active Record is not loaded before the script
   def rails(script, files: {}, nodevent_first: false, env: {}, settings: "")
     Dir.mktmpdir do |folder|
       files.each do |path, text|
@@ -47,8 +51,9 @@ module RailsApp
       end
       gem = 'require "nodevent"'
       prelude = format(PRELUDE, nodevent_first ? gem : "", nodevent_first ? "" : gem, settings)
-      environment = Children::CLEAN.merge("RAILS_ENV" => "development", "DATABASE_URL" => "sqlite3::memory:")
-      out, err, status = Open3.capture3(environment.merge(env), *Children::LIMITED, RbConfig.ruby, "-W0",
+      environment = Children::CLEAN.merge("RAILS_ENV" => "development", "DATABASE_URL" => "sqlite3::memory:").merge(env)
+      prelude += DATABASE if environment["DATABASE_URL"]
+      out, err, status = Open3.capture3(environment, *Children::LIMITED, RbConfig.ruby, "-W0",
                                         "-I#{ROOT}/lib", "-e", prelude + script, chdir: folder)
       raise "the application failed (#{status}): #{err}" unless status.success?
 
