@@ -99,21 +99,6 @@ RSpec.describe NoDevent::Emitter do
     listener&.stop
   end
 
-  # A script of a Rails application that loads this gem alone: Bundler has activated Rails, and nothing has required it.
-  it "works where Rails is in the bundle but not loaded" do
-    server = RedisServer.shared
-    listener = Listener.new(server, "/nodevent")
-    ruby(<<~RUBY)
-      gem "railties"
-      require "nodevent"
-      NoDevent::Emitter.config = { redis: { port: #{server.port} } }
-      NoDevent::Emitter.emit("lobby", "hello", { at: Time.at(0).utc }, wait: true)
-    RUBY
-    expect(listener.publication).to include("message" => { "at" => "1970-01-01T00:00:00.000Z" })
-  ensure
-    listener&.stop
-  end
-
   describe ".config=" do
     it "N-77 accepts Strings as keys" do
       described_class.config = { "host" => "http://thehost", "namespace" => "/other", "secret" => "asdf" }
