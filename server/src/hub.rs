@@ -53,6 +53,8 @@ struct Room {
     delivered: Option<Position>,
     /// Up to where the engine has sent it, in order and without a gap. `None`: not known yet.
     sent: Option<Position>,
+    /// Whether the engine knows that it has members here. Until then it sends the room only as long as others follow it.
+    is_followed: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -208,22 +210,37 @@ impl Hub {
         }
     }
 
-    /// Up to where the engine has sent a room to this shard. What comes next follows it.
+    /// Up to where the engine has sent a room to this shard, which it has replied to follow. What comes next follows it.
     pub fn sent(&self, room: RoomId) -> Option<Position> {
-        self.rooms.get(room as usize)?.sent
+        self.rooms.get(room as usize).filter(|room| room.is_followed)?.sent
     }
 
-    /// The engine has sent a room up to a position.
+    /// The engine has sent a publication of a room. An older one than the last is not from the engine's own script.
     pub fn set_sent(&mut self, room: RoomId, position: Position) {
+        if let Some(room) = self.rooms.get_mut(room as usize)
+            && room.sent.is_none_or(|sent| sent.epoch != position.epoch || sent.offset < position.offset)
+        {
+            room.sent = Some(position);
+        }
+    }
+
+    /// The engine continues a room from a position, whatever it has sent before.
+    pub fn continue_from(&mut self, room: RoomId, position: Position) {
         if let Some(room) = self.rooms.get_mut(room as usize) {
             room.sent = Some(position);
         }
     }
 
-    /// The engine has replied that a room is at a position, which is older than what it has sent since.
+    /// The engine has replied to a member that a room is at a position, so it follows the room for this shard.
+    ///
+    /// What it has sent before for others may be older, and the reply may be older than what it has sent. Unless it is the
+    /// first case, the next reply decides.
     pub fn start_at(&mut self, room: RoomId, position: Position) {
-        if let Some(room) = self.rooms.get_mut(room as usize) {
-            room.sent.get_or_insert(position);
+        if let Some(room) = self.rooms.get_mut(room as usize)
+            && !room.is_followed
+            && room.sent.is_none_or(|sent| sent.epoch == position.epoch && sent.offset <= position.offset)
+        {
+            (room.sent, room.is_followed) = (Some(position), true);
         }
     }
 
@@ -252,7 +269,8 @@ impl Hub {
     }
 
     fn create(&mut self, hash: u64, namespace: u16, name: &str) -> RoomId {
-        let room = Room { namespace, name: name.into(), members: Vec::new(), delivered: None, sent: None };
+        let (members, delivered, sent) = (Vec::new(), None, None);
+        let room = Room { namespace, name: name.into(), members, delivered, sent, is_followed: false };
         let id = self.rooms.insert(room) as RoomId;
         let (rooms, hasher) = (&self.rooms, &self.hasher);
         self.names.insert_unique(hash, id, |&id| {
@@ -332,6 +350,35 @@ mod tests {
         leave(&mut hub, 1, room);
         let room = join(&mut hub, 1, 0, "r");
         assert_eq!(hub.sent(room), None, "nobody has followed it meanwhile");
+    }
+
+    #[test]
+    fn what_is_sent_for_members_elsewhere_says_nothing_about_a_room_that_is_not_followed_here() {
+        let at = |epoch, offset| Position { epoch, offset };
+        let mut hub = Hub::default();
+        let room = join(&mut hub, 1, 0, "r");
+        hub.set_sent(room, at(1, 4));
+        assert_eq!(hub.sent(room), None, "the engine may end to send it at any time");
+        hub.start_at(room, at(1, 3));
+        assert_eq!(hub.sent(room), None, "the reply of a read during which it was sent further");
+        hub.start_at(room, at(2, 4));
+        assert_eq!(hub.sent(room), None, "one of both is older");
+        hub.start_at(room, at(1, 7));
+        assert_eq!(hub.sent(room), Some(at(1, 7)), "the engine did not follow it for 5 and 6");
+    }
+
+    #[test]
+    fn a_forged_older_position_does_not_move_a_room_back_and_a_gap_does() {
+        let at = |epoch, offset| Position { epoch, offset };
+        let mut hub = Hub::default();
+        let room = join(&mut hub, 1, 0, "r");
+        hub.start_at(room, at(1, 9));
+        hub.set_sent(room, at(1, 2));
+        assert_eq!(hub.sent(room), Some(at(1, 9)));
+        hub.continue_from(room, at(1, 8));
+        assert_eq!(hub.sent(room), Some(at(1, 8)), "9 was not stored");
+        hub.set_sent(room, at(2, 1));
+        assert_eq!(hub.sent(room), Some(at(2, 1)));
     }
 
     #[test]

@@ -242,14 +242,6 @@ impl Notice {
         }
     }
 
-    /// Up to where a member of the topic has received it after this notice. `None`: it says nothing about that.
-    pub fn received_up_to(&self) -> Option<Position> {
-        match self {
-            Self::Publication(publication) => publication.position,
-            Self::Gap(gap) => Some(gap.position),
-        }
-    }
-
     /// Its trace, if it is sampled.
     pub fn trace(&self) -> Option<&Trace> {
         match self {

@@ -57,8 +57,13 @@ impl Shard {
         };
         match room {
             Some(room) => {
-                if let Some(position) = broadcast.notice.received_up_to() {
-                    self.hub.set_sent(room, position);
+                match &broadcast.notice {
+                    Notice::Publication(publication) => {
+                        if let Some(position) = publication.position {
+                            self.hub.set_sent(room, position);
+                        }
+                    }
+                    Notice::Gap(gap) => self.hub.continue_from(room, gap.position),
                 }
                 self.accept_refresh(broadcast.namespace, room, &broadcast.notice);
                 self.delivery.add(room, broadcast.notice.clone(), broadcast.cost, broadcast.arrived);

@@ -1,6 +1,6 @@
 //! Attack 10: a plain PUBLISH in Redis with a forged position makes the server read the history without end.
 
-use crate::attacker::{self, join};
+use crate::attacker::{self, join, join_since};
 use crate::bystander::assert_unnoticed;
 use crate::process::Process;
 use crate::support::RedisServer;
@@ -85,5 +85,34 @@ fn forged_positions_delay_no_other_client() {
             tokio::time::sleep(LENGTH).await;
         })
         .await;
+    });
+}
+
+/// A sibling: the position is one that the room had. Who comes back from there has missed what was published since then.
+#[test]
+fn forged_older_position_hides_nothing_from_clients_that_return_from_it() {
+    attacker::run(async {
+        let redis = RedisServer::start().await;
+        let process = Process::start(&format!("shards: 1\n/nodevent: {{redis: \"{}\"}}", redis.url())).await;
+        redis.has_subscribers("/nodevent", 1).await;
+        let (mut member, epoch) = room_with_history(&process, "r").await;
+        for message in ["second", "third"] {
+            process.site.emit("/nodevent", "r", "e", message).await;
+            assert!(member.text().await.contains(message));
+        }
+        redis.publish("/nodevent", forged("r", &epoch, "1")).await;
+        let lost = member.text().await;
+        assert!(lost.contains("\"lost\"") && lost.contains(&format!("\"{epoch}:3\"")), "{lost}");
+        assert!(member.text().await.contains("forged"));
+
+        let mut returning = Raw::connected(&process.site, "/nodevent").await;
+        returning.send_text(&join_since(1, "r", &format!("{epoch}:1"))).await;
+        for message in ["second", "third", "\"recovered\":true"] {
+            let text = returning.text().await;
+            assert!(text.contains(message), "{text}");
+        }
+        let mut new = Raw::connected(&process.site, "/nodevent").await;
+        let ack = join(&mut new, "42/nodevent,1[\"join\",{\"room\":\"r\"}]").await;
+        assert!(ack.contains(&format!("\"{epoch}:3\"")), "{ack}");
     });
 }

@@ -15,6 +15,12 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Time for a live publication to arrive, even on a busy machine.
 const PROMPT: Duration = Duration::from_secs(3);
 
+/// Rounds of an attack that depends on what arrives first, the connections that wait in each, and the number of the join with
+/// which they do.
+const ROUNDS: usize = 2;
+const WAITING: usize = 8;
+const JOINS_BEFORE: usize = 240;
+
 /// Joins `room` with `since` on new connections until it is dropped.
 fn attack(site: &Site, room: &'static str, since: String) -> tokio::task::JoinHandle<()> {
     let site = site.clone();
@@ -91,5 +97,49 @@ fn joins_with_strange_positions_do_not_mute_existing_members() {
             }
         })
         .await;
+    });
+}
+
+/// A sibling: the engine follows a room for members on one shard. A join on the other one waits behind others of its client,
+/// and its client leaves. What was sent meanwhile does not confirm later joins there, because the engine does not know of
+/// them, and ends to follow the room with the members of the first shard.
+#[test]
+fn join_that_waits_and_ends_does_not_mute_the_room_on_its_shard() {
+    attacker::run(async {
+        let redis = RedisServer::start().await;
+        let process = Process::start(&format!("shards: 2\n/nodevent: {{redis: \"{}\"}}", redis.url())).await;
+        redis.has_subscribers("/nodevent", 1).await;
+        process.site.emit("/nodevent", "busy", "e", "before").await;
+        let history: Value = process.site.get("/api/nodevent/rooms/busy/history").await.json();
+        let (epoch, _) = history["position"].as_str().unwrap().split_once(':').unwrap();
+        for round in 0..ROUNDS {
+            let room = format!("r{round}");
+            let packet = format!("42/nodevent,1[\"join\",{{\"room\":\"{room}\"}}]");
+            let mut first = Raw::connected(&process.site, "/nodevent").await;
+            join(&mut first, &packet).await;
+            process.site.emit("/nodevent", &room, "e", "one").await;
+            let mut waiting = Vec::new();
+            // An even number, so that the next connection is on the other shard than the first one.
+            for _ in 0..WAITING {
+                waiting.push(Raw::connected(&process.site, "/nodevent").await);
+                process.metric_is("nodevent_connections", waiting.len() as i64 + 1).await;
+            }
+            let since = format!("{epoch}:0");
+            for one in &mut waiting {
+                for id in 2..JOINS_BEFORE {
+                    one.send_text(&join_since(id, "busy", &since)).await;
+                }
+                one.send_text(&packet).await;
+            }
+            process.site.emit("/nodevent", &room, "e", "two").await;
+            let mut victim = Raw::connected(&process.site, "/nodevent").await;
+            let ack = join(&mut victim, &packet).await;
+            assert!(ack.starts_with("[null,true"), "{ack}");
+            drop((waiting, first));
+            process.metric_is("nodevent_connections", 1).await;
+            assert_not_muted(&process.site, &mut victim, &room).await;
+            drop(victim);
+            process.metric_is("nodevent_connections", 0).await;
+        }
     });
 }

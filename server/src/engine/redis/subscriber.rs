@@ -237,7 +237,9 @@ impl NamespaceSubscriber {
             Disposition::Ignore => {}
             Disposition::Backfill => self.request_read(room),
             Disposition::DeliverAfterGap => {
-                fanout.broadcast_gap(room, position).await;
+                // A position that is older than the room's was forged: the room does not continue there.
+                let continues_at = state.position().unwrap_or(position);
+                fanout.broadcast_gap(room, continues_at).await;
                 fanout.broadcast(delivered()).await;
             }
         }
