@@ -20,7 +20,8 @@ module NoDevent
 
     private_constant :SHARED_NAMES
 
-    # Does the same as {#emit}, {#nodevent_emit}, {#room} and {#nodevent_room}, and calls them if it does not know the case.
+    # Has methods with the names of {#emit}, {#nodevent_emit}, {#room} and {#nodevent_room} that do the same without
+    # allocations, and call these in all cases that they do not know.
     prepend Native::RecordEmit
 
     def self.included(base)

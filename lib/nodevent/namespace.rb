@@ -102,8 +102,8 @@ module NoDevent
       raise PublishError.ractor(e)
     end
 
-    # {#emit} without keywords. If the publisher is the native one, it allocates nothing besides the JSON of the message
-    # and the name of a record's room.
+    # {#emit} without keywords, if the extension does not know the case; see {Native::FastPath}. If the publisher is the
+    # native one, it allocates nothing besides the JSON of the message and the name of a record's room.
     # @api private
     def publish_plain(room, event, message)
       return if Thread.current[Silence::NAME]

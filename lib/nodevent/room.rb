@@ -13,6 +13,7 @@ module NoDevent
     # Objects that have a `to_param` or `id` but no room.
     NO_ROOM = [NilClass, TrueClass, FalseClass, Float, Rational, Complex, Array, Hash, Proc].freeze
     # The methods with which an application can override the name, in order of precedence.
+    # @api private
     OVERRIDES = %i[nodevent_room room].freeze
     # The fiber-local variable with the object whose override is being called, and the override's name.
     RESOLVING = FiberLocal.new(:nodevent_room_of)
@@ -21,7 +22,7 @@ module NoDevent
 
     BUILT_IN = [::Object, ::Kernel, ::BasicObject].freeze
 
-    private_constant :BUILT_IN, :NO_ROOM, :OVERRIDES, :RESOLVING, :GENERATED
+    private_constant :BUILT_IN, :NO_ROOM, :RESOLVING, :GENERATED
 
     class << self
       # @return [Symbol, Array<Symbol>, Proc, nil] how rooms are named if the class does not say so; see
@@ -69,20 +70,6 @@ module NoDevent
         method if method && handwritten?(method.owner) && !attribute_alias?(object, name)
       end
 
-      # What the extension needs in order to name the rooms of a class's records.
-      # @api private
-      # @param klass [Class] a class that includes {Base}
-      # @return [Array, nil] the first class beneath {Base}, the modules between both, and Active Record's module with a
-      #   `to_param`, if the class has it; nil if the instances are views of records, or the class names their rooms
-      def ancestry(klass)
-        return if view?(klass) || OVERRIDES.any? { |name| !Reflection.own?(klass.instance_method(name), Base) }
-
-        beneath = klass.ancestors.drop_while { |ancestor| !ancestor.equal?(Base) }.drop(1)
-        modules = beneath.take_while { |ancestor| !ancestor.is_a?(::Class) }
-        integration = defined?(::ActiveRecord::Integration) && klass < ::ActiveRecord::Integration
-        [beneath[modules.size], modules, (::ActiveRecord::Integration if integration)]
-      end
-
       # @return [Array<String>] the rooms of a class and of its ancestors up to the base class of its table
       def of_hierarchy(klass)
         base = klass.respond_to?(:base_class) ? klass.base_class : klass
@@ -114,10 +101,6 @@ module NoDevent
 
       def name_of_record(record)
         overridden(record) || check(record, name_of_instance(record))
-      end
-
-      def view?(klass)
-        (defined?(::Delegator) && klass <= ::Delegator) || (defined?(::Draper::Decorator) && klass <= ::Draper::Decorator)
       end
 
       def wrapped(object)

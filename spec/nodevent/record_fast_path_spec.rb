@@ -251,7 +251,6 @@ RSpec.describe "The fast path of records" do
     RUBY
     got = JSON.parse(out)
     expect(got["wrong"]).to eq([])
-    expect(got["fast"]).to eq(["record", "loaded", "inherited", "slug", "rule", "uuid", "joined", "destroyed", "object", "to_param",
-                               "late", "removed"])
+    expect(got["fast"]).to eq(%w[record loaded inherited slug rule uuid joined destroyed object to_param late removed])
   end
 end

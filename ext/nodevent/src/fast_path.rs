@@ -82,6 +82,7 @@ unsafe impl Send for Names {}
 unsafe impl Sync for Names {}
 
 /// The name of a room.
+#[expect(clippy::large_enum_variant, reason = "a box would be an allocation in each call")]
 enum Room {
     Text(RString),
     Record(RoomName),

@@ -45,8 +45,11 @@ const MAX_SPARE_CHUNKS: usize = 4;
 /// What waits in the queue.
 #[derive(Debug)]
 enum Queued {
-    /// A text in [`State::texts`], to the channel of the queue, that nobody waits for.
-    Text { length: usize, emitted_at: Instant },
+    /// A text in [`State::texts`], to the channel of the queue without a receipt.
+    Text {
+        length: usize,
+        emitted_at: Instant,
+    },
     Other(Box<PublicationRef>),
 }
 
@@ -166,7 +169,7 @@ impl Queue {
         self.admit(length, |state| state.queued.push_back(publication))
     }
 
-    /// Queues a publication that nobody waits for: its text in parts. Most calls allocate nothing.
+    /// Queues the text of a publication without a receipt, in parts. Most calls allocate nothing.
     ///
     /// # Errors
     /// As for [`Queue::push`].
@@ -334,7 +337,8 @@ impl Texts {
     /// Adds a text of `length` bytes.
     fn push(&mut self, length: usize, parts: &[&[u8]]) {
         if self.chunks.back().is_none_or(|last| last.capacity() - last.len() < length) {
-            let free = self.spare.iter_mut().position(|chunk| length <= CHUNK_BYTES && chunk.try_reclaim(CHUNK_BYTES));
+            let free =
+                self.spare.iter_mut().position(|chunk| length <= CHUNK_BYTES && chunk.try_reclaim(CHUNK_BYTES));
             let chunk = free.map(|index| self.spare.swap_remove(index));
             self.chunks.push_back(chunk.unwrap_or_else(|| BytesMut::with_capacity(length.max(CHUNK_BYTES))));
         }

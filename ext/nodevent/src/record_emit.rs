@@ -1,7 +1,8 @@
-//! `NoDevent::Native::RecordEmit`, which is prepended to `NoDevent::Base`, and `RecordNames`, to the macros of its classes.
+//! `NoDevent::Native::RecordEmit`, which is prepended to `NoDevent::Base`, and `RecordNames`, to the macros of classes.
 //!
-//! What they know, they do as the methods in Ruby would, without allocations: a record that emits without keywords by
-//! [`fast_path`], and what its class says about its namespace and its rooms. In any other case, they call the methods in Ruby.
+//! What they know, they do as the methods in Ruby would, without allocations: a record emits without keywords by
+//! [`fast_path`], and they read what its class says about its namespace and its rooms. In any other case, they call the
+//! methods in Ruby.
 
 use crate::record_room::{Names, RecordClass, is_false};
 use crate::{fast_path, guard};
@@ -68,7 +69,10 @@ unsafe extern "C" fn emit(count: c_int, arguments: *const VALUE, record: VALUE) 
     // SAFETY: Ruby holds its lock and passes `count` arguments.
     unsafe {
         let keywords = rb_sys::rb_keyword_given_p();
-        match IDS.get().filter(|ids| is_plain(count, keywords) && !has_own_emit(&Ruby::get_unchecked(), record, ids)) {
+        match IDS
+            .get()
+            .filter(|ids| is_plain(count, keywords) && !has_own_emit(&Ruby::get_unchecked(), record, ids))
+        {
             Some(ids) => rb_sys::rb_funcallv(record, ids.nodevent_emit, count, arguments),
             None => rb_sys::rb_call_super_kw(count, arguments, keywords),
         }
@@ -163,8 +167,8 @@ fn publish(ruby: &Ruby, ids: &Ids, record: VALUE, event: VALUE, message: VALUE) 
         let namespace = protect(|| unsafe {
             let class = rb_sys::rb_obj_class(record);
             // A proxy may be nil, and then the record is the message.
-            let is_known = is_special
-                || rb_sys::rb_method_basic_definition_p(rb_sys::rb_obj_class(message), ids.is_nil) != 0;
+            let is_known =
+                is_special || rb_sys::rb_method_basic_definition_p(rb_sys::rb_obj_class(message), ids.is_nil) != 0;
             match is_known {
                 true => rb_sys::rb_funcallv_public(class, ids.namespace, 0, std::ptr::null()),
                 false => Qtrue as VALUE,

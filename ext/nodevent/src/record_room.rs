@@ -6,8 +6,8 @@
 //!   [`record_emit`](crate::record_emit) return it; the application's do not.
 //! * Beneath it, no class and no module may have such a method. Ruby keeps these lookups.
 //!
-//! It knows the names `Class_id` and `Class_to_param`, and those of `nodevent_room_by :name`, if they are plain. Everything else
-//! is for Ruby: overrides, several names, blocks, singleton classes, views, and records that have no name yet.
+//! It knows the names `Class_id` and `Class_to_param`, and those of `nodevent_room_by :name`, if they are plain.
+//! Everything else is for Ruby: overrides, several names, blocks, singleton classes, views, and records that have no name yet.
 
 use crate::message;
 use crate::publisher::is_ascii_compatible;
@@ -29,7 +29,7 @@ const ANY: c_int = 0;
 /// For `rb_method_boundp`: methods that an object responds to.
 const PUBLIC: c_int = 3;
 
-static ANCESTRY: LazyId = LazyId::new("ancestry");
+static OF: LazyId = LazyId::new("of");
 
 /// What is looked up once.
 static NAMES: OnceLock<Names> = OnceLock::new();
@@ -54,6 +54,7 @@ pub(crate) struct Names {
     probe: Opaque<Value>,
     base: Opaque<RModule>,
     room: Opaque<RModule>,
+    ancestry: Opaque<RModule>,
 }
 
 /// The name of a room, which is plain.
@@ -123,6 +124,7 @@ impl Names {
             // Constants keep these modules.
             base: nodevent.const_get::<_, RModule>("Base")?.into(),
             room: nodevent.const_get::<_, RModule>("Room")?.into(),
+            ancestry: nodevent.const_get::<_, RModule>("Ancestry")?.into(),
         })
     }
 
@@ -227,7 +229,7 @@ impl RecordClass {
         // SAFETY: the record keeps its class.
         let class = unsafe { Value::from_raw(class) };
         let ancestry: Option<(Value, RArray, Option<Value>)> =
-            ruby.get_inner(names.room).funcall(*ANCESTRY, (class,))?;
+            ruby.get_inner(names.ancestry).funcall(*OF, (class,))?;
         let known = match ancestry {
             None => None,
             Some((superclass, modules, integration)) => Some(ruby.obj_wrap(Self {
@@ -246,9 +248,9 @@ impl RecordClass {
     pub(crate) fn has_beneath(&self, ruby: &Ruby, name: ID) -> bool {
         let holders = [Some(self.superclass), self.modules].into_iter().flatten();
         // SAFETY: they are classes, which this object keeps. The function runs no other code of Ruby.
-        holders.into_iter().any(|holder| unsafe {
-            rb_sys::rb_method_boundp(ruby.get_inner(holder).as_raw(), name, ANY) != 0
-        })
+        holders
+            .into_iter()
+            .any(|holder| unsafe { rb_sys::rb_method_boundp(ruby.get_inner(holder).as_raw(), name, ANY) != 0 })
     }
 }
 
@@ -332,12 +334,18 @@ unsafe fn find(ruby: &Ruby, names: &Names, known: &RecordClass, record: VALUE, o
     }
 }
 
-/// What distinguishes the record from others of its class: what `Room.param` returns, or something that is neither a String nor an
-/// Integer.
+/// What distinguishes the record from others of its class: what `Room.param` returns, or something that is neither a
+/// String nor an Integer.
 ///
 /// # Safety
 /// As for [`has_own_names`].
-unsafe fn distinction(ruby: &Ruby, names: &Names, known: &RecordClass, record: VALUE, class: VALUE) -> Option<VALUE> {
+unsafe fn distinction(
+    ruby: &Ruby,
+    names: &Names,
+    known: &RecordClass,
+    record: VALUE,
+    class: VALUE,
+) -> Option<VALUE> {
     // SAFETY: the caller's.
     unsafe {
         let call = |name| rb_sys::rb_funcallv_public(record, name, 0, std::ptr::null());
