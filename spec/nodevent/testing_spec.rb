@@ -123,6 +123,8 @@ RSpec.describe "NoDevent.test_mode!" do
           require "active_support/test_case"
           require "active_support/testing/autorun"
           require "nodevent/minitest"
+          # Rails 7.2 calls what Minitest 6 does not have any more.
+          Minitest.define_singleton_method(:run_one_method) { |test, name| test.new(name).run } unless Minitest.respond_to?(:run_one_method)
           MEET = #{kind == 'threads' ? 3 : 1}
           class ApplicationTest < ActiveSupport::TestCase
             parallelize(workers: 3, with: :#{kind}, **(Rails.version >= "7" ? { threshold: 0 } : {}))
