@@ -7,7 +7,8 @@
 //! * Beneath it, no class and no module may have such a method. Ruby keeps these lookups.
 //!
 //! It knows the names `Class_id` and `Class_to_param`, and those of `nodevent_room_by :name`, if they are plain.
-//! Everything else is for Ruby: overrides, several names, blocks, singleton classes, views, and records that have no name yet.
+//! Everything else is for Ruby: overrides, several names, blocks, singleton classes, views, and records that have no name
+//! yet.
 
 use crate::message;
 use crate::publisher::is_ascii_compatible;
