@@ -32,11 +32,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 /// The largest publication that is compressed: a larger one would hold up the other connections of its shard. Bytes.
-const MAX_SIZE: usize = 256 * 1024;
+const MAX_SIZE: usize = 128 * 1024;
 /// Level of compression. Higher levels take longer, and a window that begins empty gains little from them.
 const LEVEL: u32 = 3;
 /// Bytes that a thread compresses per second in the long run, and at once. A byte takes 3 to 35 ns.
-const RATE: RateLimit = RateLimit::with_burst(8 * 1024 * 1024, 2 * MAX_SIZE as u32);
+const RATE: RateLimit = RateLimit::with_burst(4 * 1024 * 1024, 2 * MAX_SIZE as u32);
 /// Of the bytes at once, those that are left for what many members share. Otherwise a client with very many encodings, or
 /// one that recovers whole histories, would take all of them.
 const RESERVED: u32 = MAX_SIZE as u32;
@@ -422,7 +422,7 @@ mod tests {
         let cost = |payload: &[u8]| Inflater::default().inflate(payload, LIMIT).unwrap().cost;
         assert_eq!(cost(&deflated(b"a message", 6)), 9);
         assert_eq!(cost(&deflated(&noise(LIMIT / 2), 0)), LIMIT / 2);
-        assert_eq!(cost(&[0x03, 0x00].repeat(32)), (32 + 1 - FREE_BLOCKS) * BYTES_PER_BLOCK);
+        assert_eq!(cost(&[0x03, 0x00].repeat(32)), (32 - FREE_BLOCKS) * BYTES_PER_BLOCK);
     }
 
     #[test]
@@ -455,9 +455,9 @@ mod tests {
         let count = |compressor: &mut Compressor, audience, now| {
             (0..1000).take_while(|_| compressor.may_compress(1024, audience, now)).count()
         };
-        assert_eq!(count(&mut compressor, Audience::Few, 0), 256);
-        assert_eq!(count(&mut compressor, Audience::Many, 0), 256);
-        assert_eq!(count(&mut compressor, Audience::Many, 10), 81);
+        assert_eq!(count(&mut compressor, Audience::Few, 0), 128);
+        assert_eq!(count(&mut compressor, Audience::Many, 0), 128);
+        assert_eq!(count(&mut compressor, Audience::Many, 10), 40);
         assert_eq!(count(&mut compressor, Audience::Few, 20), 0);
         assert!(compressor.may_compress(MAX_SIZE as u32, Audience::Few, 1000), "the largest one");
     }

@@ -299,7 +299,7 @@ pub static SERIES: &[Series] = &[
     },
     Series {
         name: "deflate_skipped_total",
-        help: "Publications that were sent as they are, because their thread had compressed 8 MB per second; once for each \
+        help: "Publications that were sent as they are, because their thread had compressed 4 MB per second; once for each \
                encoding.",
         alert: "It grows: publishers send more large texts than a thread should compress, or clients recover whole histories \
                 again and again.",

@@ -287,7 +287,7 @@ pub static TOP: Section = Section {
             "deflate_min_size",
             Size,
             Value("1KB"),
-            "Publications from this size on are compressed, up to 256 KB.",
+            "Publications from this size on are compressed, up to 128 KB.",
             "Measure with the metrics `nodevent_deflate_…` of your publications.",
             "512",
         ),

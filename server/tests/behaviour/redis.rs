@@ -431,7 +431,7 @@ async fn member_of_a_room_with_others_on_its_shard_starts_at_its_position() {
     let last = positions[2].clone();
     assert_eq!(redis.call(&["FLUSHALL"]).await, "+OK");
     server.emit("/nodevent", "r", "e", 5).await;
-    assert_eq!(first.next_event().await.message, 5);
+    assert_eq!(first.next_publication().await.message, 5);
     let ack = join(&mut member().await, &last).await;
     assert_eq!(ack["recovered"], false, "{ack}");
     let ack = join(&mut member().await, &Value::Null).await;
