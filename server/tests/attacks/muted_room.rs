@@ -132,6 +132,7 @@ fn join_that_waits_and_ends_does_not_mute_the_room_on_its_shard() {
                 one.send_text(&packet).await;
             }
             process.site.emit("/nodevent", &room, "e", "two").await;
+            while !first.text().await.contains("\"two\"") {}
             let mut victim = Raw::connected(&process.site, "/nodevent").await;
             let ack = join(&mut victim, &packet).await;
             assert!(ack.starts_with("[null,true"), "{ack}");
