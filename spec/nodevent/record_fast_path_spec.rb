@@ -129,6 +129,8 @@ RSpec.describe "The fast path of records" do
         "room" => ->(klass) { klass.class_eval { def room = "late-#{id}" } },
         "room with arguments" => ->(klass) { klass.class_eval { def room(*) = "late-#{id}" } },
         "room that rejects arguments" => ->(klass) { klass.class_eval { def room(*all) = all.empty? ? "late" : raise(ArgumentError) } },
+        "room that returns its argument" => ->(klass) { klass.class_eval { def room(name = "late-#{id}") = name } },
+        "room that uses its argument" => ->(klass) { klass.class_eval { def room(options = {}) = "late-#{options[:x]}" } },
         "room and super" => ->(klass) { klass.class_eval { def room(*) = "late-#{super}" } },
         "nodevent_room" => ->(klass) { klass.class_eval { def nodevent_room = "late" } },
         "include" => ->(klass) { klass.include(Module.new { def self.name = "Named"; def room = "late" }) },
@@ -173,7 +175,7 @@ RSpec.describe "The fast path of records" do
     expect(got["wrong"]).to eq([])
     expect(got["fast"].uniq).to eq(["before", "rule", "rule of the parent", "own rule", "to_param", "id", "name", "removed",
                                     "copy"])
-    expect(got["fast"].count("before")).to eq(22)
+    expect(got["fast"].count("before")).to eq(24)
   end
 
   it "calls an application's emit and nodevent_emit" do

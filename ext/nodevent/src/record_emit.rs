@@ -101,8 +101,9 @@ unsafe extern "C" fn room(count: c_int, arguments: *const VALUE, _record: VALUE)
     // SAFETY: Ruby holds its lock and passes `count` arguments.
     unsafe {
         let ruby = Ruby::get_unchecked();
-        if count == 1 && Names::get(&ruby).is_some_and(|names| *arguments == names.probe(&ruby)) {
-            return *arguments;
+        let names = (count == 1).then(|| Names::get(&ruby)).flatten();
+        if let Some(answer) = names.and_then(|names| names.answer(&ruby, *arguments)) {
+            return answer;
         }
         rb_sys::rb_call_super_kw(count, arguments, rb_sys::rb_keyword_given_p())
     }

@@ -3,7 +3,7 @@
 //! A class can change at any time, so each call asks whether the application names the room. That allocates nothing:
 //!
 //! * Above `NoDevent::Base`, the methods that may name a room are called with a private object. Those of
-//!   [`record_emit`](crate::record_emit) return it; the application's do not.
+//!   [`record_emit`](crate::record_emit) return another one; the application's cannot, and an error of theirs is for Ruby.
 //! * Beneath it, no class and no module may have such a method. Ruby keeps these lookups.
 //!
 //! It knows the names `Class_id` and `Class_to_param`, and those of `nodevent_room_by :name`, if they are plain.
@@ -51,8 +51,10 @@ pub(crate) struct Names {
     is_a: ID,
     respond_to_missing: ID,
     owner: ID,
-    /// What the methods of this extension return if they are called with it.
+    /// With what the methods that may name a room are called.
     probe: Opaque<Value>,
+    /// What those of this extension return then. No other code has it: an application's method may return its argument.
+    answer: Opaque<Value>,
     base: Opaque<RModule>,
     room: Opaque<RModule>,
     ancestry: Opaque<RModule>,
@@ -89,6 +91,8 @@ impl DataTypeFunctions for RecordClass {
 /// Defines the class below `NoDevent::Native`.
 pub(crate) fn define(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     native.define_class("RecordClass", ruby.class_object())?;
+    // Looks it up now: a signal that ends the lookup later, in a record's first `emit`, would be lost.
+    RecordClass::class(ruby);
     Ok(())
 }
 
@@ -106,9 +110,13 @@ impl Names {
         // SAFETY: the texts are C strings.
         let id = |name: &CStr| unsafe { rb_sys::rb_intern(name.as_ptr()) };
         let nodevent: RModule = ruby.class_object().const_get("NoDevent")?;
-        let probe = ruby.str_new("nodevent").as_value();
-        probe.freeze();
-        ruby.gc_register_mark_object(probe);
+        let private = |text: &str| {
+            let object = ruby.str_new(text).as_value();
+            object.freeze();
+            ruby.gc_register_mark_object(object);
+            object
+        };
+        let (probe, answer) = (private("nodevent"), private("nodevent_room"));
         Ok(Self {
             overrides: [id(c"nodevent_room"), id(c"room")],
             record_class: id(c"nodevent_record_class"),
@@ -122,6 +130,7 @@ impl Names {
             respond_to_missing: id(c"respond_to_missing?"),
             owner: id(c"owner"),
             probe: probe.into(),
+            answer: answer.into(),
             // Constants keep these modules.
             base: nodevent.const_get::<_, RModule>("Base")?.into(),
             room: nodevent.const_get::<_, RModule>("Room")?.into(),
@@ -129,9 +138,9 @@ impl Names {
         })
     }
 
-    /// The object that the methods of this extension return if they are called with it.
-    pub(crate) fn probe(&self, ruby: &Ruby) -> VALUE {
-        ruby.get_inner(self.probe).as_raw()
+    /// What the methods of this extension return if `argument` is the private object.
+    pub(crate) fn answer(&self, ruby: &Ruby, argument: VALUE) -> Option<VALUE> {
+        (argument == ruby.get_inner(self.probe).as_raw()).then(|| ruby.get_inner(self.answer).as_raw())
     }
 }
 
@@ -233,12 +242,18 @@ impl RecordClass {
             ruby.get_inner(names.ancestry).funcall(*OF, (class,))?;
         let known = match ancestry {
             None => None,
-            Some((superclass, modules, integration)) => Some(ruby.obj_wrap(Self {
-                class: class.into(),
-                superclass: superclass.into(),
-                modules: holder(modules)?.map(Opaque::from),
-                integration: integration.map(Opaque::from),
-            })),
+            Some((superclass, modules, integration)) => {
+                let modules = holder(modules)?;
+                let known = ruby.obj_wrap(Self {
+                    class: class.into(),
+                    superclass: superclass.into(),
+                    modules: modules.map(Opaque::from),
+                    integration: integration.map(Opaque::from),
+                });
+                // Until the object exists, only this frame keeps the class.
+                std::hint::black_box(&modules);
+                Some(known)
+            }
         };
         let stored = known.map_or(Qfalse as VALUE, |known| known.as_raw());
         protect(|| unsafe { rb_sys::rb_ivar_set(class.as_raw(), names.record_class, stored) })?;
@@ -293,7 +308,7 @@ pub(crate) fn name(ruby: &Ruby, record: VALUE) -> Result<Option<RoomName>, Error
     match outcome {
         Ok(_) => Ok(found.map(|()| name)),
         // A method of the application that was defined later and does not expect the object.
-        Err(error) if is_ours.is_none() && error.is_kind_of(ruby.exception_arg_error()) => Ok(None),
+        Err(error) if is_ours.is_none() && error.is_kind_of(ruby.exception_standard_error()) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -306,11 +321,11 @@ unsafe fn has_own_names(ruby: &Ruby, names: &Names, known: &RecordClass, record:
     // SAFETY: the caller's.
     unsafe {
         let class = rb_sys::rb_obj_class(record);
-        let probe = names.probe(ruby);
+        let (probe, answer) = (ruby.get_inner(names.probe).as_raw(), ruby.get_inner(names.answer).as_raw());
         // Most methods of an application take no argument, and are not called.
         names.overrides.into_iter().all(|name| {
             rb_sys::rb_mod_method_arity(class, name) == -1
-                && rb_sys::rb_funcallv(record, name, 1, &raw const probe) == probe
+                && rb_sys::rb_funcallv(record, name, 1, &raw const probe) == answer
                 && !known.has_beneath(ruby, name)
         })
     }
