@@ -144,7 +144,7 @@ fn histories_that_are_recovered_again_and_again_are_not_compressed_each_time() {
 /// Of a publisher with a key for one room.
 #[test]
 fn flood_of_texts_that_take_long_to_compress_delays_no_other_client() {
-    const MESSAGE: usize = 250_000;
+    const MESSAGE: usize = 125_000;
 
     attacker::run(async {
         let process = Process::start("shards: 1\ndeflate: true\n/nodevent: {open: true}\n").await;
