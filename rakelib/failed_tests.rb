@@ -92,8 +92,8 @@ module FailedTests
       end
     end
 
-    # The options of cargo that select one test program, in the packages of the command: others would be compiled with other
-    # features.
+    # The options of cargo that select one test program, in the packages of the command: others would be compiled with
+    # other features.
     def selection(source, program, command)
       package = command.index("--package")
       target = { "src/lib.rs" => ["--lib"], "src/main.rs" => ["--bins"] }.fetch(source, ["--test", program])

@@ -52,7 +52,8 @@ namespace :package do
   task smoke: :package do
     Dir.mktmpdir do |home|
       environment = { "NODEVENT_PROFILE" => ENV.fetch("NODEVENT_PROFILE", "dev"), "GEM_HOME" => home,
-                      "NODEVENT_TARGET_DIR" => File.join(Package::ROOT, "target"), "NODEVENT_PACKAGES" => nil, "RUBYOPT" => nil }
+                      "NODEVENT_TARGET_DIR" => File.join(Package::ROOT, "target"),
+                      "NODEVENT_PACKAGES" => nil, "RUBYOPT" => nil }
       sh environment, "gem", "install", "--local", "--no-document", "--bindir", File.join(home, "bin"), Package.file,
          verbose: false
       sh environment, RbConfig.ruby, Package::SMOKE, home, chdir: home, verbose: false

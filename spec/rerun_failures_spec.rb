@@ -110,7 +110,8 @@ RSpec.describe "bin/rerun-failures" do
   it "runs failed tests of cargo with the options that decide what is compiled" do
     require_relative "../rakelib/failed_tests"
     commands = [%w[--workspace], %w[--package nodevent-ext]].map do |options|
-      FailedTests.of(output_of_cargo, ["cargo", "test", "--locked", *options, "--no-fail-fast"]).map { |one| one.command.join(" ") }
+      failures = FailedTests.of(output_of_cargo, ["cargo", "test", "--locked", *options, "--no-fail-fast"])
+      failures.map { |one| one.command.join(" ") }
     end
     expect(commands.map { |of_one| of_one[1] }).to eq(
       ["cargo test --locked --workspace --test behaviour -- --exact presence::leaves",

@@ -53,7 +53,7 @@ async fn joins_that_wait_for_the_disk_and_for_others_of_their_address_are_all_co
     for round in 0..40 {
         let mut client = Raw::connected(&nodes[0].site, "/nodevent").await;
         let join = |number| format!(r#"42/nodevent,{number}["join",{{"room":"r{number}"}}]"#);
-        let joins: Vec<u8> = (0..JOINS).flat_map(|number| last(TEXT, &join(number))).collect();
+        let joins: Vec<u8> = (0..JOINS).flat_map(|number| last(TEXT, join(number))).collect();
         let (site, large) = (nodes[0].site.clone(), large.clone());
         let publish = tokio::spawn(async move { site.publish("/nodevent", large).await.status });
         // At another moment of the write each time.

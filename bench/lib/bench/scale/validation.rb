@@ -8,7 +8,8 @@ module Bench
       TOLERANCE = 0.3
       # The same at five times the rate: more arrives during a turn than the costs were derived from.
       FASTER_TOLERANCE = 0.5
-      # The same for the publisher. At 10,000 per second it finds its own memory in the caches, and the model does not know that.
+      # The same for the publisher. At 10,000 per second it finds its own memory in the caches, and the model does not
+      # know that.
       FASTER_PUBLISHER_TOLERANCE = 0.7
       # Costs below this are noise. µs
       NOISE = 1.0
