@@ -37,8 +37,10 @@ module NoDevent
           @finished = Native.forks if @ending == Native.forks
           return if @registered
 
-          @registered = true
+          # In this order: another thread may fork in between, and its child has what was done before. To flush twice changes
+          # nothing.
           Kernel.at_exit { finish }
+          @registered = true
         end
 
         # Notices the end of the process, after which no `at_exit` block is called any more.
