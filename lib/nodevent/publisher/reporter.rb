@@ -37,10 +37,8 @@ module NoDevent
           @finished = Native.forks if @ending == Native.forks
           return if @registered
 
-          # In this order: another thread may fork in between, and its child has what was done before. To flush twice
-          # changes nothing.
-          Kernel.at_exit { finish }
           @registered = true
+          Kernel.at_exit { finish }
         end
 
         # Notices the end of the process, after which no `at_exit` block is called any more.
