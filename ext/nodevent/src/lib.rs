@@ -47,7 +47,7 @@ mod entry {
 
 /// Defines `NoDevent::Native`.
 fn define(ruby: &Ruby) -> Result<(), Error> {
-    process::watch_forks();
+    process::prepare_for_forks();
     redis_protocol::limit_replies(MAX_REDIS_REPLY);
     let native = ruby.define_module("NoDevent")?.define_module("Native")?;
     native.const_set("VERSION", env!("CARGO_PKG_VERSION"))?;

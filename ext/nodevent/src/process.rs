@@ -32,8 +32,10 @@ pub(crate) fn forks() -> u32 {
     FORKS.load(Ordering::Relaxed)
 }
 
-/// Starts counting forks. Called once, when the extension is loaded.
-pub(crate) fn watch_forks() {
+/// Starts counting forks, and does what the Redis client would do in the publishing thread, once per process. A fork during
+/// that leaves its child a lock that is held forever, and the child's own publishing thread would wait for it. Called once,
+/// when the extension is loaded: a thread of Ruby that holds Ruby's lock, which no fork interrupts.
+pub(crate) fn prepare_for_forks() {
     extern "C" fn in_child() {
         FORKS.fetch_add(1, Ordering::Relaxed);
     }
@@ -42,6 +44,8 @@ pub(crate) fn watch_forks() {
     unsafe {
         libc::pthread_atfork(None, None, Some(in_child));
     }
+    // Registers the generator's own handlers for forks.
+    let _ = rand::thread_rng();
 }
 
 impl Process {
