@@ -176,9 +176,7 @@ impl Names {
             event: event.into(),
         })
     }
-}
 
-impl Names {
     /// Whether this is the Ractor that the application's objects belong to.
     fn is_main_ractor(&self) -> bool {
         let mut main = rb_sys::Qnil as VALUE;
