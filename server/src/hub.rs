@@ -358,7 +358,7 @@ mod tests {
         let mut hub = Hub::default();
         let room = join(&mut hub, 1, 0, "r");
         hub.set_sent(room, at(1, 4));
-        assert_eq!(hub.sent(room), None, "the engine may end to send it at any time");
+        assert_eq!(hub.sent(room), None, "the engine may stop sending it at any time");
         hub.start_at(room, at(1, 3));
         assert_eq!(hub.sent(room), None, "the reply of a read during which it was sent further");
         hub.start_at(room, at(2, 4));
