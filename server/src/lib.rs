@@ -60,6 +60,7 @@ mod seeds;
 pub mod send_buffer;
 pub mod server;
 pub mod shard;
+mod shared_pages;
 pub mod sources;
 pub mod spans;
 pub mod stated_identity;

@@ -18,9 +18,9 @@ use std::time::Instant;
 #[derive(Debug)]
 pub struct Publication {
     /// The name of its topic: a room, or that of a user or of all connections.
-    pub topic: Box<str>,
+    pub topic: Arc<str>,
     /// The object as it was published, with its position as the last member if it has one.
-    pub text: Box<str>,
+    pub text: Arc<str>,
     /// Its place in the topic's history. `None`: it is not stored.
     pub position: Option<Position>,
     /// Who does not receive it, live or in a recovery.
@@ -29,7 +29,10 @@ pub struct Publication {
     except_users: Box<[Box<str>]>,
     /// Its trace, if it is sampled and new: what is read from a history has none.
     pub trace: Option<Box<Trace>>,
-    frames: Frames,
+    /// Its frames while it is delivered. `None`: it is that of a history, and few connections ever need one.
+    frames: Option<Frames>,
+    /// Those of encodings that compress, which are small and cost much. The copy in a history shares them.
+    compressed: Arc<Frames>,
 }
 
 /// The trace of a publication.
@@ -45,7 +48,7 @@ pub struct Trace {
 /// large, so it is done as soon as the text is read, and not for a whole history at once.
 #[derive(Debug)]
 pub struct StoredText {
-    text: Box<str>,
+    text: Arc<str>,
     marks: Marks,
     except_users: Box<[Box<str>]>,
 }
@@ -69,8 +72,8 @@ pub enum Notice {
     Gap(Arc<Gap>),
 }
 
-/// The frames that one notice keeps, and so the history of the memory engine. Other encodings, such as those of very many
-/// subscriptions with identifiers of their own, encode it again for each batch.
+/// The frames that one notice keeps, of those that are compressed and of the others. Other encodings, such as those of very
+/// many subscriptions with identifiers of their own, encode it again for each batch.
 const MAX_KEPT_FRAMES: usize = 6;
 
 /// How often a thread looks whether another one has encoded a frame before it sleeps until then. To encode takes about a
@@ -130,7 +133,7 @@ impl Frames {
 
 impl StoredText {
     /// `text` contains the position already.
-    pub fn new(text: impl Into<Box<str>>) -> Self {
+    pub fn new(text: impl Into<Arc<str>>) -> Self {
         let (text, _) = separate(text.into());
         let marks = marks_of(&text);
         let except_users = excluded(&text, marks);
@@ -145,8 +148,15 @@ impl StoredText {
     /// The publication, in a topic and at a position.
     pub fn placed(self, topic: &str, position: Option<Position>) -> Arc<Publication> {
         let Self { text, marks, except_users } = self;
-        let (topic, frames) = (topic.into(), Frames::default());
-        Arc::new(Publication { topic, text, position, marks, except_users, trace: None, frames })
+        let (topic, frames, compressed) = (topic.into(), Some(Frames::default()), Arc::default());
+        Arc::new(Publication { topic, text, position, marks, except_users, trace: None, frames, compressed })
+    }
+
+    /// The publication, for a history in memory; see [`Publication::for_history`].
+    pub fn for_history(self, topic: &Arc<str>, position: Position) -> Arc<Publication> {
+        let Self { text, marks, except_users } = self;
+        let (topic, position, compressed) = (Arc::clone(topic), Some(position), Arc::default());
+        Arc::new(Publication { topic, text, position, marks, except_users, trace: None, frames: None, compressed })
     }
 }
 
@@ -154,19 +164,35 @@ impl StoredText {
 
 impl Publication {
     /// A publication that was stored. `text` contains the position already.
-    pub fn stored(topic: &str, text: impl Into<Box<str>>, position: Option<Position>) -> Arc<Self> {
+    pub fn stored(topic: &str, text: impl Into<Arc<str>>, position: Option<Position>) -> Arc<Self> {
         StoredText::new(text).placed(topic, position)
     }
 
     /// A publication that was parsed. `text` contains the position that the engine has assigned.
     pub fn parsed(
         publication: &PublicationRef<'_>,
-        text: impl Into<Box<str>>,
+        text: impl Into<Arc<str>>,
         position: Option<Position>,
     ) -> Arc<Self> {
         let (topic, (text, trace)) = ((*publication.topic).into(), separate(text.into()));
         let (marks, except_users) = (publication.marks, excluded(&text, publication.marks));
-        Arc::new(Self { topic, text, position, marks, except_users, trace, frames: Frames::default() })
+        let (frames, compressed) = (Some(Frames::default()), Arc::default());
+        Arc::new(Self { topic, text, position, marks, except_users, trace, frames, compressed })
+    }
+
+    /// The same publication for a history in memory: it shares the texts, and keeps no frames that are not compressed.
+    /// `topic` is the name that all publications of the topic share.
+    pub fn for_history(&self, topic: &Arc<str>) -> Arc<Self> {
+        Arc::new(Self {
+            topic: Arc::clone(topic),
+            text: Arc::clone(&self.text),
+            position: self.position,
+            marks: self.marks,
+            except_users: self.except_users.clone(),
+            trace: None,
+            frames: None,
+            compressed: Arc::clone(&self.compressed),
+        })
     }
 
     /// Whether the connections of a page receive it.
@@ -181,7 +207,7 @@ impl Publication {
 
     /// Its frame in an encoding.
     pub fn frame(&self, encoding: &Arc<dyn Encoding>) -> Frame {
-        self.frames.get(encoding, |is_kept| match is_kept {
+        self.frame_by(encoding, |is_kept| match is_kept {
             true => encoding.publication(&self.text, self.position),
             false => encoding.publication_for_few(&self.text, self.position),
         })
@@ -189,12 +215,20 @@ impl Publication {
 
     /// The same for one connection that recovers: perhaps no other one ever needs it.
     pub fn frame_for_one(&self, encoding: &Arc<dyn Encoding>) -> Frame {
-        self.frames.get(encoding, |_| encoding.publication_for_few(&self.text, self.position))
+        self.frame_by(encoding, |_| encoding.publication_for_few(&self.text, self.position))
+    }
+
+    fn frame_by(&self, encoding: &Arc<dyn Encoding>, encode: impl Fn(bool) -> Frame) -> Frame {
+        let frames = if encoding.plain().is_some() { Some(&*self.compressed) } else { self.frames.as_ref() };
+        match frames {
+            Some(frames) => frames.get(encoding, encode),
+            None => encode(false),
+        }
     }
 }
 
 /// Separates the trace from a text, so that no client receives it.
-fn separate(text: Box<str>) -> (Box<str>, Option<Box<Trace>>) {
+fn separate(text: Arc<str>) -> (Arc<str>, Option<Box<Trace>>) {
     match trace::separate(&text) {
         None => (text, None),
         Some((context, text)) => {
@@ -342,6 +376,38 @@ mod tests {
         for counter in counters {
             assert_eq!(counter.1.load(Relaxed), 1, "{}", counter.0);
         }
+    }
+
+    /// Compresses what another encoding has encoded.
+    #[derive(Debug)]
+    struct Short(Arc<dyn Encoding>);
+
+    impl Encoding for Short {
+        fn publication(&self, _text: &str, _position: Option<Position>) -> Frame {
+            Frame::text("short")
+        }
+
+        fn gap(&self, topic: Topic<'_>, position: Position) -> Frame {
+            self.0.gap(topic, position)
+        }
+
+        fn plain(&self) -> Option<&Arc<dyn Encoding>> {
+            Some(&self.0)
+        }
+    }
+
+    #[test]
+    fn a_history_keeps_compressed_frames_only_and_shares_them_with_the_delivery() {
+        let plain: Arc<dyn Encoding> = Arc::new(Prefix("a", AtomicUsize::new(0)));
+        let short: Arc<dyn Encoding> = Arc::new(Short(Arc::clone(&plain)));
+        let publication = Publication::stored("r", "{}", None);
+        let stored = publication.for_history(&"r".into());
+        assert_eq!(stored.frame(&plain).payload(), publication.frame(&plain).payload());
+        assert!(!Arc::ptr_eq(stored.frame(&plain).websocket(), stored.frame(&plain).websocket()));
+        assert!(Arc::ptr_eq(publication.frame(&plain).websocket(), publication.frame(&plain).websocket()));
+        let compressed = publication.frame(&short);
+        drop(publication);
+        assert!(Arc::ptr_eq(stored.frame_for_one(&short).websocket(), compressed.websocket()));
     }
 
     #[test]

@@ -43,7 +43,8 @@ module Bench
       walk_p99: ->(report) { report.dig(:walk, 0, :p99) },
       walk_lost: ->(report) { report[:walk]&.sum { |run| run[:publications] - run[:received] } },
       beyond_to_json: ->(report) { report.dig(:emit, 0, :emit_beyond_to_json) },
-      beyond_to_json_rails: ->(report) { report.dig(:emit, 1, :emit_beyond_to_json) }
+      beyond_to_json_rails: ->(report) { report.dig(:emit, 1, :emit_beyond_to_json) },
+      record_beyond_to_json: ->(report) { report.dig(:emit, 0, :emit_record_beyond_to_json) }
     }.freeze
     # Figures of which the worst round counts, not the median.
     WORST = %i[lost out_of_order join_retries].freeze

@@ -25,7 +25,10 @@ module Bench
                changes events acknowledged hook_events walk_lost].freeze
     CALLS = {
       to_json: "the message's own `to_json`", emit: "`NoDevent::Emitter.emit`",
-      emit_beyond_to_json: "… beyond `to_json`", redis_publish: "redis-rb's `publish` of an encoded text",
+      emit_beyond_to_json: "… beyond `to_json`",
+      emit_record: "`NoDevent::Emitter.emit` of a record", emit_record_beyond_to_json: "… beyond `to_json`",
+      record_emit: "`emit` of the record", record_emit_beyond_to_json: "… beyond `to_json`",
+      redis_publish: "redis-rb's `publish` of an encoded text",
       action_cable_broadcast: "Action Cable's `broadcast`"
     }.freeze
 

@@ -31,7 +31,9 @@ module Bench
        *cable,
        *store,
        Target.new("slow clients: p99 of the others", 1.1, "× without them", method(:slow)),
-       Target.new("`emit` in Ruby beyond the message's `to_json`", 1, "µs", method(:emit)),
+       simple("`emit` in Ruby beyond the message's `to_json`", 1, "µs", "emit", :beyond_to_json),
+       simple("`emit` of a record beyond `to_json`", 2, "µs", "emit", :record_beyond_to_json),
+       simple("`emit` in Rails beyond `to_json`", 3, "µs", "emit", :beyond_to_json_rails),
        Target.new("lost, in all scenarios together", 0, "", method(:lost))]
     end
 
@@ -85,10 +87,6 @@ module Bench
       with = figure("slow", server, :p99)
       without = figure("none-slow", server, :p99)
       with / without if with && without
-    end
-
-    def emit(server)
-      figure("emit", server, :beyond_to_json)
     end
 
     def lost(server)

@@ -1,7 +1,7 @@
 //! Positions in a room's history, and the arithmetic of offsets.
 
 use super::retention::MIN_POSITION_TTL;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// The largest offset. Redis scripts and browsers compute with floating-point numbers, which are exact up to here: 2^53
 /// - 1.
@@ -126,8 +126,13 @@ impl fmt::Display for Position {
 /// Returns the text of a publication with its position as the last member.
 #[must_use]
 pub fn with_position(text: &str, position: Position) -> String {
+    const MEMBER: usize = r#","position":"0123456789abcdef:18446744073709551615"}"#.len();
     let open = text.strip_suffix('}').unwrap_or(text);
-    format!("{open},\"position\":\"{position}\"}}")
+    let mut with = String::with_capacity(open.len() + MEMBER);
+    with.push_str(open);
+    // To write to a string cannot fail.
+    let _ = write!(with, ",\"position\":\"{position}\"}}");
+    with
 }
 
 /// Returns the text of a publication with `null` as its position. The last member of a name counts, so this overrides a

@@ -14,10 +14,12 @@ use axum::extract::Request;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
+use nodevent_protocol::history::Position;
 use nodevent_protocol::targets::{self, Published};
 use nodevent_protocol::topic::Topic;
 use nodevent_protocol::trace::{self, TraceContext};
 use serde_json::json;
+use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
@@ -308,7 +310,7 @@ pub(super) async fn publish_all(
             failed = Some(error);
             break;
         }
-        positions.push(position.map(|position| position.to_string()));
+        positions.push(position);
     }
     if let Some(error) = failed {
         tracing::warn!(namespace = &*namespace.name, %client, %error, "publish failed");
@@ -320,8 +322,24 @@ pub(super) async fn publish_all(
         let (status, body) = (StatusCode::SERVICE_UNAVAILABLE, body.to_string());
         return Err(Box::new(reply::with_type(status, "application/json", body)));
     }
-    let body = json!({"accepted": publications.len(), "positions": positions});
-    Ok(reply::with_type(StatusCode::OK, "application/json", body.to_string()))
+    Ok(reply::with_type(StatusCode::OK, "application/json", accepted(&positions)))
+}
+
+/// The body of the response to publications that were accepted at these positions.
+fn accepted(positions: &[Option<Position>]) -> String {
+    const MAX_POSITION: usize = 40;
+    let mut body = String::with_capacity(MAX_POSITION * (positions.len() + 1));
+    // To write to a string cannot fail.
+    let _ = write!(body, "{{\"accepted\":{},\"positions\":[", positions.len());
+    for (index, position) in positions.iter().enumerate() {
+        body.push_str(if index == 0 { "" } else { "," });
+        let _ = match position {
+            Some(position) => write!(body, "\"{position}\""),
+            None => body.write_str("null"),
+        };
+    }
+    body.push_str("]}");
+    body
 }
 
 /// Publishes a publication, or its copies in their order. Its position is that of one with a history.

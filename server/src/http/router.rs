@@ -20,7 +20,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
-use axum::routing::{any, get, post};
+use axum::routing::{get, post};
 use std::net::IpAddr;
 use std::os::fd::RawFd;
 use std::sync::atomic::Ordering::Relaxed;
@@ -58,6 +58,8 @@ enum Kind {
     Push,
 }
 
+/// What the paths of the API begin with.
+const API: &str = "/api/";
 /// Paths of health checks.
 const HEALTH_CHECKS: [&str; 2] = ["/healthz", "/readyz"];
 /// Time for a health check's request after a limit was reached. Then the socket is closed to make room.
@@ -74,7 +76,6 @@ impl HttpService {
     pub fn public(http: &Arc<Http>, publishes_locally: bool) -> Self {
         let router = Router::new()
             .route("/socket.io/{*file}", get(socket_io_file))
-            .route("/api/{*rest}", any(api))
             .route("/healthz", get(health::healthz))
             .route("/readyz", get(health::readyz));
         let router = send::mount(router, http);
@@ -96,10 +97,7 @@ impl HttpService {
 
     /// The service of the publish socket.
     pub fn publish_socket(http: &Arc<Http>) -> Self {
-        let router = Router::new()
-            .route("/api/{*rest}", any(publish_api))
-            .route("/healthz", get(health::healthz))
-            .route("/readyz", get(health::readyz));
+        let router = Router::new().route("/healthz", get(health::healthz)).route("/readyz", get(health::readyz));
         let router = send::mount(router, http).with_state(Arc::clone(http));
         Self { http: Arc::clone(http), router, kind: Kind::PublishSocket, only: None, visitor: None }
     }
@@ -210,7 +208,14 @@ impl HttpService {
         }
         let publishes_locally = matches!(self.kind, Kind::Public { publishes_locally: true } | Kind::PublishSocket);
         request.extensions_mut().insert(PublishesLocally(publishes_locally));
-        match self.router.oneshot(request).await {
+        // Publications need no router, which would move the request three times.
+        let is_api = request.uri().path().strip_prefix(API).is_some_and(|rest| !rest.is_empty());
+        match self.kind {
+            Kind::Public { .. } if is_api => return api(&self.http, request).await,
+            Kind::PublishSocket if is_api => return publish_api(&self.http, request).await,
+            _ => {}
+        }
+        match Box::pin(self.router.oneshot(request)).await {
             Ok(response) => response,
             Err(never) => match never {},
         }
@@ -352,16 +357,18 @@ fn with_cors(mut response: Response, origin: Option<HeaderValue>) -> Response {
 /// `GET /api/<ns>`, `POST /api/<ns>/emit`, `/notify` and `/revoke`, `GET /api/<ns>/rooms/<room>/history` and `…/presence`,
 /// `/api/<ns>/users/<user>/mailbox` and `…/connections`, and `/api/<ns>/hooks/dead-letters`. `<ns>` may contain
 /// slashes, encoded or not, and `<room>` and `<user>` encoded ones.
-async fn api(State(http): State<Arc<Http>>, request: Request) -> Response {
+///
+/// Each branch is boxed, so that a request needs the memory of one of them.
+async fn api(http: &Http, request: Request) -> Response {
     let raw = request.uri().path().strip_prefix("/api").unwrap_or_default().to_owned();
     if raw.contains("/rooms/") {
-        return serve_endpoint(&http, &room_history::RoomHistoryEndpoint, request).await;
+        return Box::pin(serve_endpoint(http, &room_history::RoomHistoryEndpoint, request)).await;
     }
     if mailbox::MailboxEndpoint.matches(request.uri().path()) {
-        return serve_endpoint(&http, &mailbox::MailboxEndpoint, request).await;
+        return Box::pin(serve_endpoint(http, &mailbox::MailboxEndpoint, request)).await;
     }
     if UserConnectionsEndpoint.matches(request.uri().path()) {
-        return serve_endpoint(&http, &UserConnectionsEndpoint, request).await;
+        return Box::pin(serve_endpoint(http, &UserConnectionsEndpoint, request)).await;
     }
     let path = percent_decode(&raw);
     if http.namespaces.find(&path).is_some() {
@@ -370,31 +377,27 @@ async fn api(State(http): State<Arc<Http>>, request: Request) -> Response {
             _ => reply::method_not_allowed("GET, HEAD"),
         };
     }
-    if publish_path(&path).is_some() {
-        return publish_to(&http, &path, request).await.unwrap_or_else(|| reply::not_found(&path));
-    }
-    if let Some(name) = path.strip_suffix("/revoke") {
-        return revocation(&http, name, request).await.unwrap_or_else(|| reply::not_found(&path));
-    }
-    if let Some(name) = path.strip_suffix("/hooks/dead-letters") {
-        return dead_letters(&http, name, request).await.unwrap_or_else(|| reply::not_found(&path));
-    }
     if path == "/nodevent.js.map" {
         return http.assets.script_map(&request);
     }
-    pages_request(&http, &path, request).await.unwrap_or_else(|| reply::not_found(&path))
+    program_request(http, &path, request).await
 }
 
 /// `POST /api/<ns>/emit`, `…/notify`, `…/revoke` and `/api/<ns>/hooks/dead-letters` alone.
-async fn publish_api(State(http): State<Arc<Http>>, request: Request) -> Response {
+async fn publish_api(http: &Http, request: Request) -> Response {
     let path = percent_decode(request.uri().path().strip_prefix("/api").unwrap_or_default());
+    program_request(http, &path, request).await
+}
+
+/// What programs send: publications, revocations, pages, and what they do with the journal of the hooks.
+async fn program_request(http: &Http, path: &str, request: Request) -> Response {
     let response = match (path.strip_suffix("/revoke"), path.strip_suffix("/hooks/dead-letters")) {
-        (Some(name), _) => revocation(&http, name, request).await,
-        (None, Some(name)) => dead_letters(&http, name, request).await,
-        (None, None) if publish_path(&path).is_some() => publish_to(&http, &path, request).await,
-        (None, None) => pages_request(&http, &path, request).await,
+        (None, None) if publish_path(path).is_some() => Box::pin(publish_to(http, path, request)).await,
+        (Some(name), _) => Box::pin(revocation(http, name, request)).await,
+        (None, Some(name)) => Box::pin(dead_letters(http, name, request)).await,
+        (None, None) => Box::pin(pages_request(http, path, request)).await,
     };
-    response.unwrap_or_else(|| reply::not_found(&path))
+    response.unwrap_or_else(|| reply::not_found(path))
 }
 
 /// `/api/<ns>/pages` and `/api/<ns>/push`. `None`: it is another path.

@@ -12,7 +12,7 @@
 use super::Shard;
 use super::audience::{membership_in_all, namespace_of_all, room_of_all};
 use super::concatenator::Concatenator;
-use super::delivery_queue::{Batch, DeliveryQueue, Queued};
+use super::delivery_queue::{Batch, DeliveryQueue, EncodedBatch, Queued};
 use super::encodings::Encodings;
 use super::join_buffers::{Decision, QueuedPublication};
 use super::message::Broadcast;
@@ -279,7 +279,11 @@ impl MemberDelivery<'_> {
             && has_nothing_else;
         if is_simple {
             session.last_delivered = last;
-            let sent = session.send(self.batch.frames(encoding), &self.batch.bytes[self.bytes].1, self.limit);
+            let EncodedBatch { bytes, pages, .. } = &self.batch.bytes[self.bytes];
+            let sent = match (pages, &mut session.transport) {
+                (Some(pages), Transport::WebSocket(socket)) => socket.send_pages(pages, bytes, self.limit),
+                _ => session.send(self.batch.frames(encoding), bytes, self.limit),
+            };
             return (self.batch.items.len() as u64, sent);
         }
         // Without other rooms, what waits behind the batch is left for the next one, which is then a simple one again.

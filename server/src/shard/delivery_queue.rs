@@ -14,6 +14,7 @@ use crate::encoding::{Encoding, Frame};
 use crate::histogram::ShardTimes;
 use crate::hub::{Membership, RoomId};
 use crate::publication::{Notice, Trace};
+use crate::shared_pages::SharedPages;
 use crate::spans::{Span, Spans, Step};
 use hashbrown::HashMap;
 use nodevent_protocol::history::Position;
@@ -36,6 +37,8 @@ const MAX_BATCH_BYTES: usize = 128 * 1024;
 /// Encodings for which a batch keeps its bytes until the end of the pass. With more, such as one for each page, members that
 /// share one of the others get bytes of their own.
 const MAX_ENCODINGS: usize = 128;
+/// Encodings for which a batch has pages: with more of them, few members share each.
+const MAX_PAGES: usize = 4;
 /// The size that encodings add to a publication, roughly. Bytes.
 const FRAME_OVERHEAD: usize = 40;
 
@@ -82,7 +85,13 @@ pub(super) struct Queued {
 }
 
 /// The frames of a batch in one encoding, concatenated.
-type EncodedBatch = (Arc<dyn Encoding>, Arc<[u8]>);
+#[derive(Debug)]
+pub(super) struct EncodedBatch {
+    encoding: Arc<dyn Encoding>,
+    pub(super) bytes: Arc<[u8]>,
+    /// The same bytes for the sockets of many members.
+    pub(super) pages: Option<SharedPages>,
+}
 
 /// Notices that are being delivered to the members of one room.
 #[derive(Debug)]
@@ -314,14 +323,16 @@ impl Batch {
         copied: &mut usize,
     ) -> Option<usize> {
         let is_it = |one: &Arc<dyn Encoding>| std::ptr::addr_eq(Arc::as_ptr(one), Arc::as_ptr(encoding));
-        if let Some(index) = self.bytes.iter().position(|(one, _)| is_it(one)) {
+        if let Some(index) = self.bytes.iter().position(|one| is_it(&one.encoding)) {
             return Some(index);
         }
         let frames: SmallVec<[Frame; 8]> = self.frames(encoding).collect();
         let bytes = concatenator.concat(frames.iter())?;
         *copied += bytes.len();
         self.bytes.truncate(MAX_ENCODINGS);
-        self.bytes.push((Arc::clone(encoding), bytes));
+        let has_few = self.bytes.len() < MAX_PAGES;
+        let pages = has_few.then(|| SharedPages::new(&bytes, self.remaining)).flatten();
+        self.bytes.push(EncodedBatch { encoding: Arc::clone(encoding), bytes, pages });
         Some(self.bytes.len() - 1)
     }
 }

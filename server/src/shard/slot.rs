@@ -17,6 +17,7 @@ use crate::encoding::{Encoding, Frame};
 use crate::protocol::{Millis, NEVER, Protocol, TransportKind};
 use crate::rate_limit::TokenBucket;
 use crate::send_buffer::{PollQueue, SendBuffer, SendOutcome};
+use crate::shared_pages::SharedPages;
 use mio::Token;
 use nodevent_protocol::page::PageHash;
 use nodevent_protocol::websocket;
@@ -353,13 +354,28 @@ impl WebSocket {
 
     /// Writes `bytes` now if nothing waits. What the socket does not accept, `shared` puts into the send buffer.
     pub(super) fn send(&mut self, bytes: &[u8], shared: impl FnOnce() -> Arc<[u8]>, limit: usize) -> SendOutcome {
+        self.send_by(|stream| stream.write(bytes), bytes, shared, limit)
+    }
+
+    /// As [`WebSocket::send`], of bytes that are in `pages` too.
+    pub(super) fn send_pages(&mut self, pages: &SharedPages, bytes: &Arc<[u8]>, limit: usize) -> SendOutcome {
+        self.send_by(|stream| stream.write_pages(pages, bytes), bytes, || Arc::clone(bytes), limit)
+    }
+
+    fn send_by(
+        &mut self,
+        write: impl FnOnce(&mut Stream) -> io::Result<usize>,
+        bytes: &[u8],
+        shared: impl FnOnce() -> Arc<[u8]>,
+        limit: usize,
+    ) -> SendOutcome {
         // A protocol may have no message for what happened.
         if bytes.is_empty() {
             return SendOutcome::Sent;
         }
         let mut written = 0;
         if self.send_buffer.is_empty() {
-            match self.stream.write(bytes) {
+            match write(&mut self.stream) {
                 Ok(count) if count == bytes.len() => return SendOutcome::Sent,
                 Ok(count) => written = count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

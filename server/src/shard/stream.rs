@@ -1,5 +1,6 @@
 //! A socket without a task: plain TCP, or TLS above it. It is read and written only when it is ready.
 
+use crate::shared_pages::{self, SharedPages};
 use mio::event::Source;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
@@ -79,6 +80,17 @@ impl Stream {
         match &self.tls {
             None => self.tcp.write(bytes),
             Some(_) => self.write_vectored(&[IoSlice::new(bytes)]),
+        }
+    }
+
+    /// The same, of bytes that are in `pages` too.
+    pub(super) fn write_pages(&mut self, pages: &SharedPages, bytes: &[u8]) -> io::Result<usize> {
+        if self.tls.is_some() {
+            return self.write(bytes);
+        }
+        match pages.send(&self.tcp, bytes.len()) {
+            Err(error) if shared_pages::is_unsupported(&error) => self.write(bytes),
+            sent => sent,
         }
     }
 

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 /// Memory of a room in addition to its name and its log: its entries in the tables. Bytes.
 const ROOM_OVERHEAD: usize = 192;
-/// Memory of a stored publication in addition to its texts: itself, its entry and the entry of one frame. Bytes.
+/// Memory of a stored publication in addition to its text: itself and its entry, which may have room for a second one. Bytes.
 const ENTRY_OVERHEAD: usize = 240;
 /// Memory of an idempotency key in addition to its text. Bytes.
 const IDEMPOTENCY_OVERHEAD: usize = 128;
@@ -68,6 +68,7 @@ struct Owner {
 
 #[derive(Debug)]
 struct Room {
+    name: Arc<str>,
     /// The index of its last publisher.
     owner: usize,
     position: Position,
@@ -134,7 +135,7 @@ impl MemoryHistory {
     pub(super) fn append(
         &mut self,
         name: &str,
-        publication: Arc<Publication>,
+        publication: &Publication,
         publisher: Publisher<'_>,
         retention: Retention,
         now: Instant,
@@ -143,6 +144,7 @@ impl MemoryHistory {
         let owner = self.owner(publisher);
         let Some(room) = self.rooms.get_mut(name) else { return };
         let before = room.bytes;
+        let publication = publication.for_history(&room.name);
         room.bytes += memory_of(&publication);
         room.log.push_back((publication, now));
         while room.log.len() > retention.size
@@ -293,6 +295,7 @@ impl MemoryHistory {
             self.owners[owner].lru_position_only.insert(self.lru_tick, Arc::clone(&name));
         }
         let room = Room {
+            name: Arc::clone(&name),
             owner,
             position: Position { epoch: Position::room_epoch(rand::random()), offset: 0 },
             born: self.lru_tick,
@@ -381,9 +384,9 @@ fn idempotency_key(room: &str, key: &str) -> String {
     format!("{}:{room}{key}", room.len())
 }
 
-/// Returns the memory of a stored publication: its text, and that text again in one frame.
+/// Returns the memory of a stored publication: its text, and as much for compressed frames.
 fn memory_of(publication: &Publication) -> usize {
-    ENTRY_OVERHEAD + publication.topic.len() + 2 * publication.text.len()
+    ENTRY_OVERHEAD + 2 * publication.text.len()
 }
 
 #[cfg(test)]
@@ -408,7 +411,7 @@ mod tests {
     ) -> Position {
         let position = history.next_position(room, publisher, now);
         let text = format!("{:>size$}", position.offset);
-        history.append(room, Publication::stored(room, text, Some(position)), publisher, RETENTION, now);
+        history.append(room, &Publication::stored(room, text, Some(position)), publisher, RETENTION, now);
         position
     }
 

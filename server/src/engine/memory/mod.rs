@@ -217,7 +217,7 @@ impl Memory {
         let position = history.next_position(room, publisher, now);
         let text = with_position(publication.text, position);
         let stored = Publication::parsed(publication, text, Some(position));
-        history.append(room, Arc::clone(&stored), publisher, retention, now);
+        history.append(room, &stored, publisher, retention, now);
         let logged = self.durable().map_or(0, |durable| {
             let now_ms = Times::now().now_ms();
             durable.append(Kind::Published, |one| {

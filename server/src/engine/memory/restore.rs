@@ -352,7 +352,7 @@ impl Contents {
             one.history.publications(&times, |publication, at| {
                 let position = publication.position.map(|position| position.to_string());
                 each(json!({
-                    "namespace": name, "kind": "publication", "topic": publication.topic, "position": position, "at": at,
+                    "namespace": name, "kind": "publication", "topic": &*publication.topic, "position": position, "at": at,
                     "publication": raw(&publication.text),
                 }));
             });

@@ -10,7 +10,7 @@ use super::super::times::Times;
 use super::{IDEMPOTENCY_OVERHEAD, Log, MemoryHistory, Owner, ROOM_OVERHEAD, Room, memory_of};
 use crate::capability::Publisher;
 use crate::config::history::History;
-use crate::publication::Publication;
+use crate::publication::{Publication, StoredText};
 use crate::store::{Decoder, Encoder};
 use nodevent_protocol::history::{OffsetJump, Position};
 use std::sync::Arc;
@@ -76,7 +76,7 @@ impl MemoryHistory {
             self.clear_log(name);
         }
         self.lru_tick = self.lru_tick.max(tick).max(1) - 1;
-        self.append(name, Publication::stored(name, text, Some(position)), publisher, retention, at);
+        self.append(name, &Publication::stored(name, text, Some(position)), publisher, retention, at);
         self.lru_tick = self.lru_tick.max(tick);
         if let Some(key) = key {
             self.record_idempotent(name, key, publisher, position, retention.age, at);
@@ -120,25 +120,26 @@ impl MemoryHistory {
         let jump = jump_from.map(|from| OffsetJump { from, to: jump_to, lossless: false });
         let retention = policy.of(name);
         let (mut log, mut bytes) = (Log::new(), 0);
+        let name: Arc<str> = name.into();
         for index in 0..count {
             let (position, arrived, text) = (read_position(&mut from)?, times.at(from.u64()?), from.text()?);
             if retention.is_some_and(|retention| (count - index) as usize <= retention.size) {
-                let publication = Publication::stored(name, text, Some(position));
+                let publication = StoredText::new(text).for_history(&name, position);
                 bytes += memory_of(&publication);
                 log.push_back((publication, arrived));
             }
         }
         let Some(retention) = retention else { return Some(()) };
-        self.detach(name);
+        self.detach(&name);
         let owner = self.owner(publisher);
         let memory = ROOM_OVERHEAD + name.len() + bytes;
         self.bytes += memory;
         self.owners[owner].bytes += memory;
-        let name: Arc<str> = name.into();
         self.lru_tick = self.lru_tick.max(lru_tick).max(born);
         let (age, position_ttl) = (retention.age, retention.position_ttl());
-        let room = Room { owner, position, born, jump, log, bytes, lru_tick, published, age, position_ttl };
-        self.rooms.insert(name, room);
+        let key = Arc::clone(&name);
+        let room = Room { name, owner, position, born, jump, log, bytes, lru_tick, published, age, position_ttl };
+        self.rooms.insert(key, room);
         Some(())
     }
 

@@ -121,7 +121,7 @@ impl Sandbox {
         let position = history.next_position(room, publisher, now);
         let text = with_position(&format!("{{\"event\":\"{}\"}}", "e".repeat(size)), position);
         let publication = Publication::stored(room, text, Some(position));
-        history.append(room, Arc::clone(&publication), publisher, Retention { size: 5, age: HOUR }, now);
+        history.append(room, &publication, publisher, Retention { size: 5, age: HOUR }, now);
         self.durable.append(Kind::Published, |one| {
             history.write_published(&publication, publisher, key, Times::now().now_ms(), one);
         });
@@ -478,7 +478,7 @@ fn rooms_that_were_forgotten_during_a_checkpoint_are_not_said_to_have_had_nothin
         let mut history = sandbox.history();
         let publisher = Publisher { name: "n", is_limited: false };
         let position = history.next_position("new", publisher, later);
-        history.append("new", Publication::stored("new", "{}", Some(position)), publisher, retention, later);
+        history.append("new", &Publication::stored("new", "{}", Some(position)), publisher, retention, later);
         assert!(!history.has_room("room"), "it is forgotten");
     }
     sandbox.open.store().checkpoint();
