@@ -382,7 +382,8 @@ async fn a_key_stores_once_and_a_message_ends_with_its_time_to_live() {
                 ids(&open(setup.last(), &user).await.1) == [long[0].clone()]
             })
             .await;
-            assert!(sent.elapsed().as_secs_f64() >= ttl, "it ended before its time");
+            // Engines count in whole milliseconds, and begin with the one in which the message arrives.
+            assert!(sent.elapsed().as_secs_f64() >= ttl - 0.002, "it ended before its time");
             has_ended = true;
             break;
         }
