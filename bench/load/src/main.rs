@@ -78,7 +78,7 @@ struct Arguments {
     /// Overrides the number of rooms.
     #[arg(long)]
     rooms: Option<usize>,
-    /// How many publications are due at a time.
+    /// How many publications are due at a time. More than one go over HTTP as one array.
     #[arg(long, default_value_t = 1)]
     together: u32,
     /// Overrides the publications per second.

@@ -252,28 +252,29 @@ impl Publisher {
     fn burst(&mut self, begin: Nanos, count: u32) -> anyhow::Result<u64> {
         let publications: Vec<(usize, String)> = (0..count).map(|_| self.publication(begin)).collect();
         let mut bytes = vec![Vec::with_capacity(publications.len() * (self.size + 64)); self.streams.len()];
-        let requests = match &self.route.method {
-            Method::Http { path } => {
-                let (mut requests, mut body) = (0, String::new());
-                for (index, (_, publication)) in publications.iter().enumerate() {
-                    body.push(if body.is_empty() { '[' } else { ',' });
-                    body.push_str(publication);
-                    if body.len() + self.size > BODY || index + 1 == publications.len() {
-                        body.push(']');
-                        post(&mut bytes[0], &self.route.address, path, &body);
-                        body.clear();
-                        requests += 1;
-                    }
-                }
-                requests
-            }
-            _ => {
-                self.publish_all(&mut bytes, &publications);
-                publications.len() as u64
-            }
-        };
+        let requests = self.publish_together(&mut bytes, &publications);
         self.send(&bytes)?;
         Ok(requests)
+    }
+
+    /// Publishes at once what is due at the same time, as the gem does: over HTTP in arrays. Returns the number of replies.
+    fn publish_together(&mut self, bytes: &mut [Vec<u8>], publications: &[(usize, String)]) -> u64 {
+        let Method::Http { path } = &self.route.method else {
+            self.publish_all(bytes, publications);
+            return publications.len() as u64;
+        };
+        let (mut requests, mut body) = (0, String::new());
+        for (index, (_, publication)) in publications.iter().enumerate() {
+            body.push(if body.is_empty() { '[' } else { ',' });
+            body.push_str(publication);
+            if body.len() + self.size > BODY || index + 1 == publications.len() {
+                body.push(']');
+                post(&mut bytes[0], &self.route.address, path, &body);
+                body.clear();
+                requests += 1;
+            }
+        }
+        requests
     }
 
     /// Sends to each node what is for it.
@@ -291,7 +292,7 @@ impl Publisher {
         let count = (f64::from(per_second) * seconds) as u64;
         let together = u64::from(together);
         let due = |index: u64| begin + index / together * together * 1_000_000_000 / u64::from(per_second);
-        let (mut index, mut bytes) = (0, vec![Vec::new(); self.streams.len()]);
+        let (mut index, mut replies, mut bytes) = (0, 0, vec![Vec::new(); self.streams.len()]);
         while index < count {
             let now = self.clock.now();
             if now < due(index) {
@@ -305,10 +306,15 @@ impl Publisher {
                 publications.push(self.publication(due(index)));
                 index += 1;
             }
-            self.publish_all(&mut bytes, &publications);
+            if together == 1 {
+                self.publish_all(&mut bytes, &publications);
+                replies += publications.len() as u64;
+            } else {
+                replies += self.publish_together(&mut bytes, &publications);
+            }
             self.send(&bytes)?;
         }
-        Ok(count)
+        Ok(replies)
     }
 
     /// Returns the next publication and the index of its room.
