@@ -10,6 +10,7 @@ use nodevent_protocol::topic::Topic;
 use nodevent_server::authorize::{Authorizer, Authorizers, JoinRequest, PublishAuthorizer, Verdict};
 use nodevent_server::byte_budget::ByteBudget;
 use nodevent_server::capability::{Engines, Publisher};
+use nodevent_server::client::Client;
 use nodevent_server::close_reason::CloseReason;
 use nodevent_server::config::history::History;
 use nodevent_server::connect_info::ConnectInfo;
@@ -173,7 +174,8 @@ impl Setup {
         let joiner = Joiner { encoding: Arc::clone(&self.encoding) };
         let protocol = Box::new(move || Box::new(joiner) as Box<dyn Protocol>);
         let open = OpenStream { protocol, info: ConnectInfo::UNKNOWN, reply };
-        self.shards.send(0, ToShard::Stream(StreamRequest::Open(Box::new(open)))).unwrap();
+        let client = Client::of([127, 0, 0, 1].into());
+        self.shards.send_request(0, client, ToShard::Stream(StreamRequest::Open(Box::new(open)))).unwrap();
         let mut stream = in_time("a connection", opened).await.unwrap();
         assert_eq!(next(&mut stream).await, "pending");
         stream
@@ -183,7 +185,7 @@ impl Setup {
     fn decide(&self, result: Result<(), &'static str>) {
         let reply_to = self.authorizer.0.lock().unwrap().remove(0);
         let result = result.map_err(JoinError::Unauthorized);
-        self.shards.send(0, ToShard::Authorized(AuthorizeReply { reply_to, result })).unwrap();
+        self.shards.send(0, ToShard::Authorized(AuthorizeReply { reply_to, result }));
     }
 
     async fn publish(&self, message: u32) {

@@ -181,7 +181,9 @@ async fn large_publications_take_bounded_memory_while_the_shards_are_blocked() {
     let (reply, _opened) = oneshot::channel();
     let protocol = Box::new(move || Box::new(Blocker(blocked)) as Box<dyn Protocol>);
     let open = OpenStream { protocol, info: ConnectInfo::UNKNOWN, reply };
-    setup.shards.send(0, ToShard::Stream(StreamRequest::Open(Box::new(open)))).unwrap();
+    let client = Client::of([127, 0, 0, 1].into());
+    let request = ToShard::Stream(StreamRequest::Open(Box::new(open)));
+    setup.shards.send_request(0, client, request).unwrap();
 
     let large = publication(&"x".repeat(LARGE));
     let before = memory();

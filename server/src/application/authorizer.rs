@@ -349,7 +349,7 @@ impl Drop for Replies<'_> {
         for (reply_to, _) in waiting {
             let reply = IdentityReply { reply_to, result: self.result.clone(), reason: self.reason.clone() };
             // The inbox always has a place for a reply: the shard limits how many it requests.
-            let _ = self.shared.shards.send(reply_to.shard, ToShard::Identified(reply));
+            self.shared.shards.send(reply_to.shard, ToShard::Identified(reply));
         }
     }
 }

@@ -297,6 +297,6 @@ impl Drop for Reply<'_> {
         let result = self.result.take().unwrap_or(Err(CallError::Unreachable));
         // The inbox always has a place for a reply: the shard limits how many it requests.
         let reply = CallReply { reply_to, client: self.client, result };
-        let _ = self.shared.shards.send(reply_to.shard, ToShard::Called(Box::new(reply)));
+        self.shared.shards.send(reply_to.shard, ToShard::Called(Box::new(reply)));
     }
 }

@@ -217,7 +217,7 @@ impl Shared {
         self.pending().remove(client);
         let reply = AuthorizeReply { reply_to, result: decision };
         // The inbox always has a place for a reply: the shard limits how many it requests.
-        let _ = self.shards.send(reply_to.shard, ToShard::Authorized(reply));
+        self.shards.send(reply_to.shard, ToShard::Authorized(reply));
     }
 }
 

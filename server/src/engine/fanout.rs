@@ -146,7 +146,7 @@ impl Fanout {
     /// Sends the subscriptions of a page to the shard that has requested them.
     pub(super) fn page_reply(&self, reply: PageReply) {
         // As for recoveries.
-        let _ = self.shards.send(reply.reply_to.shard, ToShard::PageReply(Box::new(reply)));
+        self.shards.send(reply.reply_to.shard, ToShard::PageReply(Box::new(reply)));
     }
 
     /// Makes the shards read all mailboxes of their connections again: notices may have been lost.
@@ -158,7 +158,7 @@ impl Fanout {
     pub(super) fn mailbox_reply(&self, reply: MailboxReply) {
         let shard = reply.reply_to.shard;
         // The inbox always has a place for a reply: the shard limits how many it requests.
-        let _ = self.shards.send(shard, ToShard::MailboxReply(Box::new(reply)));
+        self.shards.send(shard, ToShard::MailboxReply(Box::new(reply)));
     }
 
     /// The revocations of the namespace that this server knows.
@@ -193,19 +193,19 @@ impl Fanout {
     /// Sends the reply to a request for the members of a room to its shard.
     pub(super) fn reply_presence(&self, reply: PresenceReply) {
         // As for recoveries.
-        let _ = self.shards.send(reply.reply_to.shard, ToShard::Present(Box::new(reply)));
+        self.shards.send(reply.reply_to.shard, ToShard::Present(Box::new(reply)));
     }
 
     /// Sends the reply to a claim to its shard.
     pub(super) fn reply_claim(&self, reply: ClaimReply) {
         // The engine limits how many claims it has.
-        let _ = self.shards.send(reply.reply_to.shard, ToShard::Claimed(reply));
+        self.shards.send(reply.reply_to.shard, ToShard::Claimed(reply));
     }
 
     /// Sends what was found of a cursor or a session to its shard.
     pub(super) fn reply_cable(&self, reply: CableReply) {
         // The engine limits how many requests it has.
-        let _ = self.shards.send(reply.reply_to.shard, ToShard::Cable(reply));
+        self.shards.send(reply.reply_to.shard, ToShard::Cable(reply));
     }
 
     /// Whether a protocol serves the namespace, by its name in the configuration.
@@ -222,6 +222,6 @@ impl Fanout {
     pub(super) fn reply(&self, reply: RecoveryReply) {
         let shard = reply.reply_to.shard;
         // The inbox always has a place for a reply: the shard limits how many it requests.
-        let _ = self.shards.send(shard, ToShard::Recovered(Box::new(reply)));
+        self.shards.send(shard, ToShard::Recovered(Box::new(reply)));
     }
 }

@@ -1,6 +1,7 @@
 //! Requests of endpoints to connections: the only way from a protocol's HTTP side to a shard.
 
 use super::Http;
+use crate::client::Client;
 use crate::connection_id::ConnectionId;
 pub use crate::shard::Busy;
 use crate::shard::ToShard;
@@ -16,24 +17,24 @@ impl Http {
     ///
     /// # Errors
     /// [`Busy`]: too many requests wait.
-    pub fn open_polling(&self, request: PollingRequest) -> Result<(), Busy> {
-        self.shards.send(self.shards.least_loaded(), ToShard::Polling(request))
+    pub fn open_polling(&self, client: Client, request: PollingRequest) -> Result<(), Busy> {
+        self.shards.send_request(self.shards.least_loaded(), client, ToShard::Polling(request))
     }
 
     /// Sends a request of a connection on long-polling to its shard.
     ///
     /// # Errors
     /// [`Busy`]: too many requests wait, or there is no such shard.
-    pub fn send_polling(&self, id: ConnectionId, request: PollingRequest) -> Result<(), Busy> {
-        self.shards.send(id.shard, ToShard::Polling(request))
+    pub fn send_polling(&self, id: ConnectionId, client: Client, request: PollingRequest) -> Result<(), Busy> {
+        self.shards.send_request(id.shard, client, ToShard::Polling(request))
     }
 
     /// Sends a request for an upgrade to the connection's shard.
     ///
     /// # Errors
     /// [`Busy`]: too many requests wait, or there is no such shard.
-    pub fn send_upgrade(&self, id: ConnectionId, request: UpgradeRequest) -> Result<(), Busy> {
-        self.shards.send(id.shard, ToShard::Upgrade(request))
+    pub fn send_upgrade(&self, id: ConnectionId, client: Client, request: UpgradeRequest) -> Result<(), Busy> {
+        self.shards.send_request(id.shard, client, ToShard::Upgrade(request))
     }
 
     /// Opens a connection on a stream, on the shard with the fewest connections.
@@ -41,6 +42,8 @@ impl Http {
     /// # Errors
     /// [`Busy`]: too many requests wait.
     pub fn open_stream(&self, open: OpenStream) -> Result<(), Busy> {
-        self.shards.send(self.shards.least_loaded(), ToShard::Stream(StreamRequest::Open(Box::new(open))))
+        let client = Client::of(open.info.peer());
+        let request = ToShard::Stream(StreamRequest::Open(Box::new(open)));
+        self.shards.send_request(self.shards.least_loaded(), client, request)
     }
 }

@@ -4,6 +4,7 @@
 //! RFC 6455, section 4.2. RFC 7692, section 5.
 
 use super::{Http, reply};
+use crate::client::Client;
 use crate::connect_info::ConnectInfo;
 use crate::connection_id::ConnectionId;
 use crate::protocol::OpenProtocol;
@@ -48,15 +49,16 @@ struct Grant {
 pub struct PendingUpgrade {
     shards: Shards,
     id: ConnectionId,
+    client: Client,
     arrived: AtomicBool,
 }
 
 // === impl PendingUpgrade ===
 
 impl PendingUpgrade {
-    /// The connection `id` expects a WebSocket from now on.
-    pub fn new(http: &Http, id: ConnectionId) -> Self {
-        Self { shards: http.shards.clone(), id, arrived: AtomicBool::new(false) }
+    /// The connection `id` expects a WebSocket of a client from now on.
+    pub fn new(http: &Http, id: ConnectionId, client: Client) -> Self {
+        Self { shards: http.shards.clone(), id, client, arrived: AtomicBool::new(false) }
     }
 
     /// Nothing is expected any more.
@@ -69,7 +71,7 @@ impl Drop for PendingUpgrade {
     fn drop(&mut self) {
         if !self.arrived.load(Relaxed) {
             let cancelled = ToShard::Upgrade(UpgradeRequest::Cancelled { id: self.id });
-            let _ = self.shards.send(self.id.shard, cancelled);
+            let _ = self.shards.send_request(self.id.shard, self.client, cancelled);
         }
     }
 }
@@ -159,7 +161,7 @@ impl UpgradeGrant {
         let Some(Grant { purpose, id, deflate, pending }) = grant else { return };
         let shard = id.map_or_else(|| http.shards.least_loaded(), |id| id.shard);
         let attach = ToShard::Attach(Box::new(Attach { stream, response, read_ahead, deflate, purpose }));
-        if http.shards.send(shard, attach).is_err() {
+        if http.shards.send_request(shard, Client::of(client), attach).is_err() {
             tracing::warn!(%client, "connection refused: the server is busy");
         } else if let Some(pending) = pending {
             pending.disarm();

@@ -3,6 +3,7 @@
 use super::Settings;
 use super::inbox::{Busy, Inbox, PUBLICATION_BYTES};
 use super::message::{Broadcast, MailboxBroadcast, PageBroadcast, ToShard};
+use crate::client::Client;
 use crate::mailbox::MailboxNotice;
 use crate::pages::PageNotice;
 use crate::protocol::Millis;
@@ -60,54 +61,60 @@ impl Shards {
         self.inboxes.iter().map(|inbox| inbox.connections()).sum()
     }
 
-    /// Sends a message to the shard with that number.
+    /// Sends a reply to the shard with that number.
+    pub fn send(&self, shard: u8, reply: ToShard) {
+        if let Some(inbox) = self.inboxes.get(usize::from(shard)) {
+            inbox.put(reply);
+        }
+    }
+
+    /// Sends a request of a client, or what belongs to one, to the shard with that number.
     ///
     /// # Errors
     /// [`Busy`]: too many requests wait in its inbox, or there is no such shard.
-    pub fn send(&self, shard: u8, message: ToShard) -> Result<(), Busy> {
-        self.inboxes.get(usize::from(shard)).ok_or(Busy)?.put(message)
+    pub fn send_request(&self, shard: u8, client: Client, request: ToShard) -> Result<(), Busy> {
+        self.inboxes.get(usize::from(shard)).ok_or(Busy)?.put_request(client, request)
     }
 
     /// Makes all shards read the mailboxes of a namespace again.
     pub fn mailbox_notices_lost(&self, namespace: u16) {
         for inbox in self.inboxes.iter() {
-            let _ = inbox.put(ToShard::MailboxNoticesLost { namespace });
+            inbox.put(ToShard::MailboxNoticesLost { namespace });
         }
     }
 
     /// Makes all shards read the subscriptions of the pages of a namespace again.
     pub fn page_notices_lost(&self, namespace: u16) {
         for inbox in self.inboxes.iter() {
-            let _ = inbox.put(ToShard::PageNoticesLost { namespace });
+            inbox.put(ToShard::PageNoticesLost { namespace });
         }
     }
 
     /// Makes all shards apply revocations, which the namespace's list has already.
     pub fn revoke(&self, namespace: u16, revocations: &Arc<[Revocation]>) {
         for inbox in self.inboxes.iter() {
-            let _ = inbox.put(ToShard::Revoke { namespace, revocations: Arc::clone(revocations) });
+            inbox.put(ToShard::Revoke { namespace, revocations: Arc::clone(revocations) });
         }
     }
 
     /// Makes all shards use these settings from now on.
     pub fn set_settings(&self, settings: &Arc<Settings>) {
         for inbox in self.inboxes.iter() {
-            // Only requests are ever rejected.
-            let _ = inbox.put(ToShard::Settings(Arc::clone(settings)));
+            inbox.put(ToShard::Settings(Arc::clone(settings)));
         }
     }
 
     /// Closes the connections of all shards within `spread` milliseconds.
     pub fn drain(&self, spread: Millis) {
         for inbox in self.inboxes.iter() {
-            let _ = inbox.put(ToShard::Drain { spread });
+            inbox.put(ToShard::Drain { spread });
         }
     }
 
     /// Stops all shards now.
     pub fn stop(&self) {
         for inbox in self.inboxes.iter() {
-            let _ = inbox.put(ToShard::Stop);
+            inbox.put(ToShard::Stop);
         }
     }
 }
@@ -122,8 +129,7 @@ impl Reservation<'_> {
         }
         let broadcast = Arc::new(Broadcast { namespace, notice, cost: self.cost, arrived: Instant::now() });
         for inbox in self.shards.inboxes.iter() {
-            // Only requests are ever rejected.
-            let _ = inbox.put(ToShard::Broadcast(Arc::clone(&broadcast)));
+            inbox.put(ToShard::Broadcast(Arc::clone(&broadcast)));
         }
     }
 
@@ -134,7 +140,7 @@ impl Reservation<'_> {
         }
         let broadcast = Arc::new(MailboxBroadcast { namespace, notice, cost: self.cost });
         for inbox in self.shards.inboxes.iter() {
-            let _ = inbox.put(ToShard::MailboxNotice(Arc::clone(&broadcast)));
+            inbox.put(ToShard::MailboxNotice(Arc::clone(&broadcast)));
         }
     }
 
@@ -145,7 +151,7 @@ impl Reservation<'_> {
         }
         let broadcast = Arc::new(PageBroadcast { namespace, notice, cost: self.cost });
         for inbox in self.shards.inboxes.iter() {
-            let _ = inbox.put(ToShard::PageNotice(Arc::clone(&broadcast)));
+            inbox.put(ToShard::PageNotice(Arc::clone(&broadcast)));
         }
     }
 }

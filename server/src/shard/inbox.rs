@@ -3,10 +3,13 @@
 //! Each kind of message has its own limit, so that none takes another's place. The publications in an inbox, and those
 //! that the shard has taken and not begun to deliver, may hold [`PUBLICATION_BYTES`]; beyond that, publishers wait.
 //! Replies are as many as the shard has requested, which it limits. All other messages belong to a request of a client
-//! that waits. They have a queue of their own, so that a flood of them delays no publication; beyond [`MAX_REQUESTS`]
-//! they are rejected and counted. The end of a request is always accepted: a connection would wait for it for ever.
+//! that waits. They have a queue of their own, so that a flood of them delays no publication, and clients have their turns in
+//! it, so that one of them delays no other; beyond [`MAX_REQUESTS`] they are rejected and counted. The end of a request is
+//! always accepted: a connection would wait for it for ever.
 
 use super::message::ToShard;
+use crate::client::Client;
+use crate::fair_queue::FairQueue;
 use crate::metrics::Metrics;
 use crossbeam_queue::SegQueue;
 use std::sync::Arc;
@@ -23,9 +26,9 @@ const MAX_REQUESTS: usize = 16_384;
 pub(super) struct Inbox {
     /// Publications, replies and orders of the process.
     messages: SegQueue<ToShard>,
-    /// Requests of clients.
-    requests: SegQueue<ToShard>,
-    /// Their number.
+    /// Requests of clients that the shard has not seen.
+    requests: SegQueue<(Client, ToShard)>,
+    /// The number of requests, with those that the shard has seen and not taken.
     request_count: AtomicUsize,
     /// Bytes that publications may still take; see [`PUBLICATION_BYTES`].
     publication_budget: Semaphore,
@@ -70,9 +73,12 @@ impl Inbox {
         }
     }
 
-    /// Takes the next request of a client. Only the shard calls this.
-    pub(super) fn take_request(&self) -> Option<ToShard> {
-        let request = self.requests.pop()?;
+    /// Takes the request of the client whose turn it is. Only the shard calls this, with the requests that it has seen.
+    pub(super) fn take_request(&self, seen: &mut FairQueue<Client, ToShard>) -> Option<ToShard> {
+        while let Some((client, request)) = self.requests.pop() {
+            seen.push(client, request);
+        }
+        let (_, request) = seen.pop()?;
         self.request_count.fetch_sub(1, Ordering::Relaxed);
         Some(request)
     }
@@ -97,21 +103,30 @@ impl Inbox {
         self.connections.store(now, Ordering::Relaxed);
     }
 
-    pub(super) fn put(&self, message: ToShard) -> Result<(), Busy> {
-        if !message.is_request() {
-            self.messages.push(message);
-        } else if self.request_count.fetch_add(1, Ordering::Relaxed) < MAX_REQUESTS || message.is_end_of_request() {
-            self.requests.push(message);
-        } else {
+    /// Adds a publication, a reply, or an order of the process.
+    pub(super) fn put(&self, message: ToShard) {
+        debug_assert!(!message.is_request(), "clients have their turns");
+        self.messages.push(message);
+        self.wake();
+    }
+
+    /// Adds a request of a client, or what belongs to one.
+    pub(super) fn put_request(&self, client: Client, request: ToShard) -> Result<(), Busy> {
+        if self.request_count.fetch_add(1, Ordering::Relaxed) >= MAX_REQUESTS && !request.is_end_of_request() {
             self.request_count.fetch_sub(1, Ordering::Relaxed);
             self.metrics.overloaded_requests.fetch_add(1, Ordering::Relaxed);
             return Err(Busy);
         }
+        self.requests.push((client, request));
+        self.wake();
+        Ok(())
+    }
+
+    fn wake(&self) {
         if self.asleep.swap(false, Ordering::SeqCst) {
             // It fails only when the shard has stopped, and then no thread waits.
             let _ = self.waker.wake();
         }
-        Ok(())
     }
 
     /// Waits until publications of `cost` bytes fit, and reserves the place.
@@ -122,7 +137,7 @@ impl Inbox {
 
     /// Connections of the shard, and messages that may become one.
     pub(super) fn load(&self) -> usize {
-        self.connections() + self.requests.len()
+        self.connections() + self.request_count.load(Ordering::Relaxed)
     }
 
     /// Connections of the shard.
@@ -139,6 +154,31 @@ mod tests {
     use crate::shard::Shards;
     use crate::shard::message::{PollingRequest, UpgradeRequest};
 
+    fn client(host: u8) -> Client {
+        Client::of([10, 0, 0, host].into())
+    }
+
+    #[test]
+    fn requests_of_one_client_delay_another_one_by_one_of_them() {
+        let poll = mio::Poll::new().unwrap();
+        let inbox = Inbox::new(mio::Waker::new(poll.registry(), mio::Token(0)).unwrap(), Arc::default());
+        let request = |slot| ToShard::Polling(PollingRequest::PollAborted { id: ConnectionId::new(0, slot) });
+        let mut seen = FairQueue::default();
+        for slot in 0..1_000 {
+            inbox.put_request(client(1), request(slot)).unwrap();
+        }
+        let mut take = || match inbox.take_request(&mut seen) {
+            Some(ToShard::Polling(PollingRequest::PollAborted { id })) => id.slot,
+            _ => panic!("a request"),
+        };
+        assert_eq!(take(), 0);
+        for slot in [2_000, 2_001] {
+            inbox.put_request(client(2), request(slot)).unwrap();
+        }
+        assert_eq!([take(), take(), take(), take()], [1, 2_000, 2, 2_001]);
+        assert_eq!(inbox.load(), 1_000 - 3, "those that the shard has seen count");
+    }
+
     #[test]
     fn a_flood_of_requests_is_rejected_and_takes_no_place_from_publications_and_orders() {
         let poll = mio::Poll::new().unwrap();
@@ -151,11 +191,11 @@ mod tests {
             || ToShard::Upgrade(UpgradeRequest::Start { id, version: 4, reply: tokio::sync::oneshot::channel().0 });
         let aborted = || ToShard::Polling(PollingRequest::PollAborted { id });
         for _ in 0..MAX_REQUESTS {
-            assert_eq!(shards.send(0, request()), Ok(()));
+            assert_eq!(shards.send_request(0, client(1), request()), Ok(()));
         }
         assert_eq!(metrics.overloaded_requests.load(Ordering::Relaxed), 0);
-        assert_eq!(shards.send(0, request()), Err(Busy));
-        assert_eq!(shards.send(1, request()), Err(Busy), "there is no such shard");
+        assert_eq!(shards.send_request(0, client(1), request()), Err(Busy));
+        assert_eq!(shards.send_request(1, client(1), request()), Err(Busy), "there is no such shard");
         assert_eq!(metrics.overloaded_requests.load(Ordering::Relaxed), 1);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let place = runtime.block_on(shards.reserve(1));
@@ -165,11 +205,17 @@ mod tests {
         assert!(inbox.publication_budget.available_permits() < PUBLICATION_BYTES, "it may wait in the shard");
         inbox.release(broadcast.cost as usize);
         assert!(matches!(inbox.take_message(), Some(ToShard::Stop)));
-        assert_eq!(shards.send(0, aborted()), Ok(()), "the end of a request that was accepted before is not lost");
-        let requests: Vec<_> = std::iter::from_fn(|| inbox.take_request()).collect();
+        let accepted = shards.send_request(0, client(1), aborted());
+        assert_eq!(accepted, Ok(()), "the end of a request that was accepted before is not lost");
+        let mut seen = FairQueue::default();
+        let requests: Vec<_> = std::iter::from_fn(|| inbox.take_request(&mut seen)).collect();
         assert_eq!(requests.len(), MAX_REQUESTS + 1);
         assert!(matches!(requests.last(), Some(ToShard::Polling(PollingRequest::PollAborted { .. }))), "in order");
-        assert_eq!(shards.send(0, request()), Ok(()), "the places of the requests are free again");
+        assert_eq!(
+            shards.send_request(0, client(1), request()),
+            Ok(()),
+            "the places of the requests are free again"
+        );
         assert_eq!(inbox.publication_budget.available_permits(), PUBLICATION_BYTES);
     }
 }

@@ -164,6 +164,8 @@ struct Shard {
     number: u8,
     poll: Poll,
     inbox: Arc<Inbox>,
+    /// Requests of the inbox that wait for the turns of their clients.
+    requests: FairQueue<Client, ToShard>,
     slots: Slab<Slot>,
     /// Connections in `slots`. The others are probes, and sockets that are closing.
     sessions: usize,
@@ -251,6 +253,7 @@ pub fn start(
             number: number as u8,
             poll,
             inbox,
+            requests: FairQueue::default(),
             slots: Slab::new(),
             sessions: 0,
             hub: Hub::default(),
@@ -358,6 +361,7 @@ impl Shard {
     /// Maximum time for which the thread may sleep: zero while there is work, otherwise the time until the next timer.
     fn poll_timeout(&self) -> Option<Duration> {
         let has_work = !self.read_again.is_empty()
+            || !self.requests.is_empty()
             || !self.ready_recoveries.is_empty()
             || self.delivery.has_work()
             || !self.to_close.is_empty()
@@ -412,7 +416,7 @@ impl Shard {
             }
         }
         let began = Instant::now();
-        while let Some(request) = self.inbox.take_request() {
+        while let Some(request) = self.inbox.take_request(&mut self.requests) {
             self.on_message_taken(request);
             if began.elapsed() >= REQUESTS_TURN {
                 return;

@@ -5,6 +5,7 @@
 
 use super::inbox::Inbox;
 use super::message::{PollingFormat, PollingRequest, ToShard};
+use crate::client::Client;
 use crate::connection_id::ConnectionId;
 use crate::encoding::Frame;
 use std::fmt;
@@ -33,8 +34,8 @@ pub struct PollResponse {
 pub struct Unwritten {
     state: Arc<AtomicU8>,
     id: ConnectionId,
-    /// `None`: no GET will wait for it.
-    inbox: Option<Arc<Inbox>>,
+    /// The client. `None`: no GET will wait for it.
+    inbox: Option<(Client, Arc<Inbox>)>,
 }
 
 /// The shard's end. `None`: nothing was sent.
@@ -60,11 +61,15 @@ impl LastResponse {
         frames: Vec<Frame>,
         format: PollingFormat,
         id: ConnectionId,
-        inbox: &Arc<Inbox>,
+        (client, inbox): (Client, &Arc<Inbox>),
     ) -> PollResponse {
         let state = Arc::new(AtomicU8::new(UNWRITTEN));
         self.0 = Some(Arc::clone(&state));
-        PollResponse { frames, format, unwritten: Unwritten { state, id, inbox: Some(Arc::clone(inbox)) } }
+        PollResponse {
+            frames,
+            format,
+            unwritten: Unwritten { state, id, inbox: Some((client, Arc::clone(inbox))) },
+        }
     }
 }
 
@@ -82,10 +87,10 @@ impl PollResponse {
 impl Drop for Unwritten {
     fn drop(&mut self) {
         if self.state.swap(WRITTEN, SeqCst) == AWAITED
-            && let Some(inbox) = &self.inbox
+            && let Some((client, inbox)) = &self.inbox
         {
             // The end of a request is always accepted.
-            let _ = inbox.put(ToShard::Polling(PollingRequest::Written { id: self.id }));
+            let _ = inbox.put_request(*client, ToShard::Polling(PollingRequest::Written { id: self.id }));
         }
     }
 }

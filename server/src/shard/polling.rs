@@ -3,6 +3,7 @@
 use super::Shard;
 use super::message::{PollReply, PollingFormat, PollingRequest, PostReply};
 use super::slot::{Polling, Session, Transport};
+use crate::client::Client;
 use crate::close_reason::CloseReason;
 use crate::connect_info::ConnectInfo;
 use crate::connection_id::ConnectionId;
@@ -161,7 +162,7 @@ impl Shard {
 
     /// Answers a waiting GET, if there is something for it.
     pub(super) fn answer_poll(&mut self, slot: u32) {
-        let inbox = Arc::clone(&self.inbox);
+        let (client, inbox) = (Client::of(self.peer(slot)), Arc::clone(&self.inbox));
         let Some(session) = self.session_mut(slot) else { return };
         if !matches!(session.transport, Transport::Polling(_)) || session.awaits_probe() {
             // A WebSocket that is expected may be the connection's transport as soon as it is here.
@@ -186,7 +187,8 @@ impl Shard {
             return;
         }
         if let Some(poll) = polling.poll.take() {
-            let response = polling.last_response.send(polling.queue.take(), polling.format, session.id, &inbox);
+            let frames = polling.queue.take();
+            let response = polling.last_response.send(frames, polling.format, session.id, (client, &inbox));
             let _ = poll.send(PollReply::Messages(response));
         }
     }

@@ -4,6 +4,7 @@ use super::Shard;
 use super::body_stream;
 use super::message::{OpenStream, StreamRequest, ToShard};
 use super::slot::{Session, Transport};
+use crate::client::Client;
 use crate::close_reason::CloseReason;
 use std::sync::Arc;
 
@@ -24,11 +25,11 @@ impl Shard {
     fn open_stream(&mut self, open: OpenStream) {
         let OpenStream { protocol, info, reply } = open;
         let slot = self.open_session(Transport::Closed, protocol, info);
-        let inbox = Arc::clone(&self.inbox);
+        let (client, inbox) = (Client::of(self.peer(slot)), Arc::clone(&self.inbox));
         let Some(Session { id, transport, .. }) = self.session_mut(slot) else { return };
         let id = *id;
         let (stream, receiver) = body_stream::channel(move || {
-            let _ = inbox.put(ToShard::Stream(StreamRequest::Closed { id }));
+            let _ = inbox.put_request(client, ToShard::Stream(StreamRequest::Closed { id }));
         });
         *transport = Transport::Stream(stream);
         // If the request is gone, dropping the receiver closes the connection.

@@ -103,6 +103,39 @@ fn pings_on_probing_websockets_delay_no_other_client() {
     });
 }
 
+/// A sibling: the packets are in the bodies of POSTs, which reach a shard in another way than what WebSockets bring. Clients that
+/// connect come this way, too.
+#[test]
+fn posts_of_many_sessions_delay_no_other_client() {
+    const SESSIONS: usize = 200;
+    attacker::run(async {
+        let process = Process::start("shards: 1\n/nodevent: {}").await;
+        let rooms: Vec<String> = (0..1_000).map(|room| format!("{{\"room\":\"{room}\"}}")).collect();
+        let numbers = "1,".repeat(30_000);
+        for argument in [format!("{{\"rooms\":[{}]}}", rooms.join(",")), format!("{{\"x\":[{numbers}1]}}")] {
+            let packet = [format!("42/nodevent,1[\"join\",{argument}]")];
+            assert_unnoticed(&process.site.address, async || {
+                let mut clients = tokio::task::JoinSet::new();
+                for _ in 0..SESSIONS {
+                    let (site, packet) = (process.site.clone(), packet.clone());
+                    clients.spawn(async move {
+                        let mut client = PollingClient::connect(&site).await;
+                        let sid = client.open().await.expect("a session");
+                        client.post(&sid, &["40/nodevent,".to_owned()]).await.expect("a post");
+                        for _ in 0..3 {
+                            let second = tokio::time::sleep(Duration::from_secs(1));
+                            client.post(&sid, &packet).await.expect("no limit of the connection is reached");
+                            second.await;
+                        }
+                    });
+                }
+                clients.join_all().await;
+            })
+            .await;
+        }
+    });
+}
+
 /// A sibling: very many connections, none of which sends more than it may. Together they send more than a shard can read.
 #[test]
 fn many_connections_at_their_limits_delay_no_other_client() {

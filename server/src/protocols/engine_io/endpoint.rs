@@ -109,14 +109,15 @@ impl<U: Upper + 'static> EngineIoEndpoint<U> {
             };
         };
         let id = id.ok_or(RequestError::UnknownSid)?;
+        let client = Client::of(PeerAddr::of(&request.extensions));
         let Some(version) = version.filter(|_| is_websocket == is_upgrade) else {
-            return Err(mismatched_request(http, id).await);
+            return Err(mismatched_request(http, id, client).await);
         };
         match *method {
             Method::GET if is_websocket => upgrade(http, &request, id, version).await,
             Method::GET => poll::<U>(http, id, version, &request).await,
             Method::POST => post(http, id, version, &request, body).await,
-            _ => Err(mismatched_request(http, id).await),
+            _ => Err(mismatched_request(http, id, client).await),
         }
     }
 
@@ -135,10 +136,11 @@ impl<U: Upper + 'static> EngineIoEndpoint<U> {
         permit: ConnectionPermit,
     ) -> Result<Response, RequestError> {
         let info = http.connect_info(request, permit);
+        let client = Client::of(info.peer());
         let (reply, opened) = oneshot::channel();
         let format = version.polling_format();
         let open = PollingRequest::Open { protocol: self.protocol(version), format, info, reply };
-        if http.open_polling(open).is_err() {
+        if http.open_polling(client, open).is_err() {
             return Ok(reply::busy());
         }
         let opened = opened.await;
@@ -170,9 +172,9 @@ impl<U: Upper + 'static> Endpoint for EngineIoEndpoint<U> {
 }
 
 /// Picks the error for a request that does not fit its session: bad request if the session exists, else unknown session.
-async fn mismatched_request(http: &Http, id: ConnectionId) -> RequestError {
+async fn mismatched_request(http: &Http, id: ConnectionId, client: Client) -> RequestError {
     let (reply, found) = oneshot::channel();
-    let sent = http.send_polling(id, PollingRequest::Find { id, reply });
+    let sent = http.send_polling(id, client, PollingRequest::Find { id, reply });
     match sent.is_ok() && found.await.unwrap_or(false) {
         true => RequestError::BadRequest,
         false => RequestError::UnknownSid,
@@ -195,11 +197,12 @@ async fn upgrade(
         return Ok(*refusal);
     }
     let (reply, started) = oneshot::channel();
-    if http.send_upgrade(id, UpgradeRequest::Start { id, version: version.number(), reply }).is_err() {
+    let client = Client::of(PeerAddr::of(&request.extensions));
+    if http.send_upgrade(id, client, UpgradeRequest::Start { id, version: version.number(), reply }).is_err() {
         return Err(RequestError::UnknownSid);
     }
     // From here on the session may expect the WebSocket, whatever becomes of this request.
-    let pending = PendingUpgrade::new(http, id);
+    let pending = PendingUpgrade::new(http, id, client);
     let started = started.await;
     if let Ok(UpgradeReply::Accepted) = started {
         return Ok(handshake.upgrade(pending));
@@ -219,19 +222,19 @@ async fn poll<U: Upper>(
     version: Version,
     request: &Parts,
 ) -> Result<Response, RequestError> {
+    let client = Client::of(PeerAddr::of(&request.extensions));
     let (reply, polled) = oneshot::channel();
-    if http.send_polling(id, PollingRequest::Poll { id, version: version.number(), reply }).is_err() {
+    if http.send_polling(id, client, PollingRequest::Poll { id, version: version.number(), reply }).is_err() {
         return Err(RequestError::UnknownSid);
     }
-    let mut abort = AbortOnDrop { http, id, request: Some(PollingRequest::PollAborted { id }) };
+    let mut abort = AbortOnDrop { http, id, client, request: Some(PollingRequest::PollAborted { id }) };
     let polled = polled.await;
     abort.request = None;
     match polled {
         Ok(PollReply::Messages(PollResponse { frames, format, unwritten })) => {
-            let client = PeerAddr::of(&request.extensions);
-            match http.poll_responses.hold(Client::of(client), payload_response::max_bytes(&frames, format)) {
+            match http.poll_responses.hold(client, payload_response::max_bytes(&frames, format)) {
                 Some(held) => Ok(payload_response::<U, _>(frames, format, (held, unwritten))),
-                None => Ok(discarded(http, id, client)),
+                None => Ok(discarded(http, id, PeerAddr::of(&request.extensions))),
             }
         }
         Ok(PollReply::Unknown) => Err(RequestError::UnknownSid),
@@ -244,7 +247,7 @@ async fn poll<U: Upper>(
 fn discarded(http: &Http, id: ConnectionId, client: IpAddr) -> Response {
     http.metrics.overloaded_requests.fetch_add(1, Relaxed);
     tracing::info!(%client, "poll refused: responses that are not read hold too much");
-    let _ = http.send_polling(id, PollingRequest::Discarded { id });
+    let _ = http.send_polling(id, Client::of(client), PollingRequest::Discarded { id });
     reply::busy()
 }
 
@@ -256,15 +259,17 @@ async fn post(
     request: &Parts,
     body: Body,
 ) -> Result<Response, RequestError> {
+    let client = Client::of(PeerAddr::of(&request.extensions));
     let (reply, started) = oneshot::channel();
-    if http.send_polling(id, PollingRequest::PostStarted { id, version: version.number(), reply }).is_err() {
+    if http.send_polling(id, client, PollingRequest::PostStarted { id, version: version.number(), reply }).is_err()
+    {
         return Err(RequestError::UnknownSid);
     }
     if let Some(error) = post_error(http, started.await)? {
         return Ok(error);
     }
     let aborted = |close| Some(PollingRequest::PostAborted { id, close });
-    let mut abort = AbortOnDrop { http, id, request: aborted(Some(CloseReason::PostAborted)) };
+    let mut abort = AbortOnDrop { http, id, client, request: aborted(Some(CloseReason::PostAborted)) };
     let is_binary =
         request.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/octet-stream");
     if is_binary && version == Version::V4 {
@@ -292,7 +297,7 @@ async fn post(
     };
     abort.request = None;
     let (reply, posted) = oneshot::channel();
-    if http.send_polling(id, PollingRequest::Post { id, body, reply }).is_err() {
+    if http.send_polling(id, client, PollingRequest::Post { id, body, reply }).is_err() {
         return Err(RequestError::UnknownSid);
     }
     let error = post_error(http, posted.await)?;
@@ -329,6 +334,7 @@ fn bad_request(http: &Http, reason: &str) -> Response {
 struct AbortOnDrop<'a> {
     http: &'a Http,
     id: ConnectionId,
+    client: Client,
     request: Option<PollingRequest>,
 }
 
@@ -337,7 +343,7 @@ struct AbortOnDrop<'a> {
 impl Drop for AbortOnDrop<'_> {
     fn drop(&mut self) {
         if let Some(request) = self.request.take() {
-            let _ = self.http.send_polling(self.id, request);
+            let _ = self.http.send_polling(self.id, self.client, request);
         }
     }
 }
