@@ -206,6 +206,13 @@ impl Authorizers {
         self
     }
 
+    /// Opens every room to connections with an identity, whatever credential they send.
+    #[must_use]
+    pub fn with_rooms_of_users(mut self) -> Self {
+        self.chain.insert(0, Box::new(RoomsOfUsers));
+        self
+    }
+
     /// Puts the rooms that a protocol or dialect joins itself before the others.
     #[must_use]
     pub fn with_dialect_rooms(mut self, joins: &Arc<DialectJoins>) -> Self {
@@ -427,7 +434,7 @@ fn of_refusal(refusal: Refusal) -> JoinError {
 }
 
 /// The rejection of a join with such a token.
-fn of_token_error(error: TokenError) -> JoinError {
+pub fn of_token_error(error: TokenError) -> JoinError {
     match error {
         TokenError::BadSignature => JoinError::WrongKey(error.as_str()),
         _ => JoinError::Unauthorized(error.as_str()),

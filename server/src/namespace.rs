@@ -92,6 +92,11 @@ pub struct Namespaces {
 // === impl Namespace ===
 
 impl Namespace {
+    /// Whether every client with a token may join every room, and no other one without a key for it.
+    pub fn is_open_to_users(&self) -> bool {
+        !self.is_secured && self.tokens.as_ref().is_some_and(|tokens| tokens.settings().is_required)
+    }
+
     /// How long a connection stays open after its identity has expired.
     pub fn grace(&self) -> Duration {
         let of_provider = || self.provider.get().map_or(Duration::ZERO, |provider| provider.grace());

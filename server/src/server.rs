@@ -592,6 +592,9 @@ fn authorizers(
     };
     let chain = if config.decides_by_dialect() {
         Authorizers::from(vec![Box::new(DialectRooms(Arc::clone(dialect_joins))) as Box<dyn Authorizer>])
+    } else if config.is_open_to_users() {
+        // Every room is open, but only to who has a token, or a key for the room that the application has signed.
+        Authorizers::from(Vec::new()).with_identities(revocations, tokens).with_rooms_of_users()
     } else if config.is_open() {
         keys()
     } else if !config.secrets.is_empty() {

@@ -49,7 +49,11 @@ impl Check {
         }
         for namespace in &loaded.config.namespaces {
             let engine = namespace.redis.as_ref().map_or("memory".to_owned(), |redis| format!("redis at {redis}"));
-            let access = if namespace.is_open() { "open to every client" } else { "secured" };
+            let access = match namespace.is_open() {
+                true if namespace.is_open_to_users() => "open to every client with a token",
+                true => "open to every client",
+                false => "secured",
+            };
             let history = if namespace.history.is_on() { "history" } else { "no history" };
             output::line(&format!("  {}: {engine}, {access}, {history}", namespace.name));
         }

@@ -220,6 +220,11 @@ impl Namespace {
             && (self.token.is_none() || self.is_declared_open)
     }
 
+    /// Whether its rooms are open, and only clients with a token may connect.
+    pub fn is_open_to_users(&self) -> bool {
+        self.is_open() && self.token.as_ref().is_some_and(|token| token.is_required)
+    }
+
     /// Whether a client without a key, a token and a signed name can be in one of its rooms.
     pub fn admits_strangers(&self) -> bool {
         let has = |name: &str| self.dialects.iter().any(|one| one.name == name);

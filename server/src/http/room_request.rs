@@ -2,16 +2,20 @@
 
 use super::publish::is_application;
 use super::query::percent_decode;
-use super::{Http, PeerAddr, query, reply};
-use crate::authorize::JoinRequest;
+use super::{Http, PeerAddr, query, reply, request_token};
+use crate::authorize::{JoinRequest, of_token_error};
+use crate::clock::now_ms;
+use crate::identity::Identity;
 use crate::namespace::Namespace;
 use crate::outcome::Outcome;
 use crate::protocol::JoinError;
+use crate::token::TokenError;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
 use nodevent_protocol::room;
 use serde_json::Value;
+use std::sync::Arc;
 
 /// The path of a request for a room.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,6 +26,14 @@ pub struct RoomPath {
     pub room: String,
     /// The requested resource: `history`, `events`.
     pub resource: String,
+}
+
+/// The user who sends a request.
+#[derive(Debug)]
+pub struct User {
+    identity: Arc<Identity>,
+    /// The token that says it. `None`: the application has said it with the connection.
+    pub token: Option<Box<str>>,
 }
 
 // === impl RoomPath ===
@@ -45,7 +57,7 @@ impl RoomPath {
         let Some(namespace) = http.namespaces.find(&self.namespace) else {
             return Err(Box::new(reply::not_found(&self.namespace)));
         };
-        let read = self.check_key(namespace, request);
+        let read = self.check_key(http, namespace, request);
         // Where a room has keys, the application signs one. Some have none, like the streams of Action Cable.
         let read = match read {
             Err(JoinError::Unauthorized(_) | JoinError::WrongKey(_))
@@ -57,7 +69,10 @@ impl RoomPath {
         };
         read.map_err(|error| {
             http.reject_join(namespace, client, error).err().unwrap_or_else(|| {
-                let hint = "send a key for this room, as `?key=…` or `Authorization: Bearer …`";
+                let hint = match namespace.is_open_to_users() {
+                    true => "send the token of a user, as `?key=…` or `Authorization: Bearer …`",
+                    false => "send a key for this room, as `?key=…` or `Authorization: Bearer …`",
+                };
                 Box::new(reply::error(StatusCode::FORBIDDEN, error.as_str(), hint))
             })
         })?;
@@ -72,13 +87,41 @@ impl RoomPath {
         bearer.or_else(|| query::decoded(request.uri.query(), "key")).map(Value::from)
     }
 
-    fn check_key(&self, namespace: &Namespace, request: &Parts) -> Result<(), JoinError> {
+    /// The user who sends a request for an open room that only users may read. `Ok(None)`: the room is not one, or the request
+    /// has a key for it, about which the authorizers decide.
+    ///
+    /// # Errors
+    /// The request names no user.
+    pub fn user(http: &Http, namespace: &Namespace, request: &Parts) -> Result<Option<User>, JoinError> {
+        let Some(tokens) = namespace.tokens.as_ref().filter(|_| namespace.is_open_to_users()) else {
+            return Ok(None);
+        };
+        let stated = http.identities(request).and_then(|all| all.iter().find(|(of, _)| *of == namespace.id));
+        if let Some((_, identity)) = stated.filter(|(_, identity)| identity.expires_ms > now_ms()) {
+            return Ok(Some(User { identity: Arc::clone(identity), token: None }));
+        }
+        let key = Self::key(request).and_then(|key| key.as_str().map(Into::into));
+        let listed = request_token::find(&tokens.settings().sources, request).map(|one| one.text);
+        let mut rejected = None;
+        for token in [key, listed].into_iter().flatten() {
+            match tokens.identity(&token, now_ms()) {
+                Ok(identity) => return Ok(Some(User { identity: Arc::new(identity), token: Some(token) })),
+                Err(TokenError::RoomKey) => return Ok(None),
+                // A wrong one counts.
+                Err(error) if error == TokenError::BadSignature || rejected.is_none() => rejected = Some(error),
+                Err(_) => {}
+            }
+        }
+        Err(of_token_error(rejected.unwrap_or(TokenError::Missing)))
+    }
+
+    fn check_key(&self, http: &Http, namespace: &Namespace, request: &Parts) -> Result<(), JoinError> {
         room::check(&self.room, namespace.limits.max_name_bytes).map_err(|_| JoinError::BadRoom)?;
-        let key = Self::key(request);
+        let (key, user) = (Self::key(request), Self::user(http, namespace, request)?);
         let join = JoinRequest {
             room: &self.room,
             credential: key.as_ref(),
-            identity: None,
+            identity: user.as_ref().map(|user| &*user.identity),
             client: None,
             reply_to: None,
         };

@@ -12,8 +12,9 @@ use crate::close_reason::CloseReason;
 use crate::encoding::{Encoding, Frame};
 use crate::history::{RequestId, Since};
 use crate::http::event_stream::{self, data};
-use crate::http::room_request::RoomPath;
+use crate::http::room_request::{RoomPath, User};
 use crate::http::{Endpoint, Http, PeerAddr, ResponseFuture, query, reply};
+use crate::identity_provider::Identify;
 use crate::namespace::Namespace;
 use crate::outcome::Outcome;
 use crate::protocol::{Core, Joined, Message, Millis, NEVER, Protocol, RecoveryStatus, Subscribe, SubscribeReply};
@@ -41,6 +42,8 @@ struct Sse {
     namespace: u16,
     room: Box<str>,
     key: Option<Value>,
+    /// Who the reader is. `None`: it has a key for the room, or needs none.
+    user: Option<User>,
     since: Since,
     encoding: Arc<dyn Encoding>,
     heartbeat_interval: Millis,
@@ -93,6 +96,18 @@ impl Sse {
 impl Protocol for Sse {
     fn opened(&mut self, core: &mut dyn Core) -> Result<(), CloseReason> {
         self.heartbeat_at = core.now() + self.heartbeat_interval;
+        if let Some(User { token, .. }) = self.user.take() {
+            let identify = Identify {
+                namespace: self.namespace,
+                token: token.as_deref(),
+                query: &[],
+                request: RequestId::default(),
+            };
+            // It was verified a moment ago, and has expired since.
+            if !matches!(core.identify(identify), Ok(Outcome::Ready(Some(_)))) {
+                return Err(CloseReason::Unauthorized);
+            }
+        }
         core.connected(self.namespace);
         let joined = core.subscribe(Subscribe {
             namespace: self.namespace,
@@ -181,7 +196,8 @@ impl SseEndpoint {
             Ok(permit) => permit,
             Err(refusal) => return *refusal,
         };
-        let reader = self.reader(namespace, &path.room, request);
+        let user = RoomPath::user(http, namespace, request).ok().flatten();
+        let reader = Sse { user, ..self.reader(namespace, &path.room, request) };
         let protocol = Box::new(move || Box::new(reader) as Box<dyn Protocol>);
         event_stream::respond(http, protocol, http.connect_info(request, permit)).await
     }
@@ -193,6 +209,7 @@ impl SseEndpoint {
             namespace: namespace.id,
             room: room.into(),
             key: RoomPath::key(request),
+            user: None,
             since: Since::parse(since.as_deref()),
             encoding: Arc::clone(&self.encoding),
             heartbeat_interval: self.heartbeat_interval,

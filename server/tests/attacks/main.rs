@@ -33,6 +33,7 @@ mod open_by_mistake;
 mod pages_and_calls;
 mod publishing_origins;
 mod repeated_subscriptions;
+mod required_tokens;
 mod session_flood;
 mod shared_redis;
 mod store;
