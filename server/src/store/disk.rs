@@ -12,7 +12,9 @@ use redb::{
     Database, DatabaseError, Durability, ReadableTable as _, ReadableTableMetadata as _, StorageError,
     TableDefinition, TableHandle as _,
 };
+use std::fs::File;
 use std::io::{self, Read as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// Groups of records, by their numbers. Each has its checksum before it.
@@ -33,6 +35,11 @@ pub(super) const MAX_VALUE: usize = (1 << 20) - 512;
 const SIGNATURE: &[u8] = b"redb\x1a\x0a\xa9\x0d\x0a";
 /// The longest file that the library has before it marks it. Bytes.
 const MAX_UNFINISHED: u64 = 16 << 20;
+/// The error of a file that is another user's.
+const FOREIGN: &str = "its file belongs to another user of this machine, who can read and change it; move the file away, and name a \
+                       folder that only the user of the server may write to";
+/// The error of a file that is a symbolic link.
+const LINK: &str = "its file is a symbolic link; name the folder to which it leads";
 /// The name of the file.
 const FILE: &str = "nodevent.redb";
 
@@ -40,8 +47,19 @@ const FILE: &str = "nodevent.redb";
 #[derive(Debug)]
 pub(super) struct Disk {
     folder: PathBuf,
+    /// Who may own the file.
+    owner: Owner,
     /// `None` after an error, until it is open again.
     database: Option<Database>,
+}
+
+/// Who may own the file of a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    /// The user of this process, or root.
+    Own,
+    /// Also another one, for a command that root runs on the store of a server.
+    Any,
 }
 
 /// Numbers about a store.
@@ -72,10 +90,12 @@ impl Disk {
         let file = folder.join(FILE);
         if create {
             make_folder(folder).map_err(|error| StoreError::cannot(folder, "be written to", &error))?;
+            warn_of_writers(folder);
         } else if !file.exists() {
             return Err(StoreError::Missing(folder.to_owned()));
         }
-        let mut disk = Self { folder: folder.to_owned(), database: None };
+        let owner = if !create && rustix::process::geteuid().is_root() { Owner::Any } else { Owner::Own };
+        let mut disk = Self { folder: folder.to_owned(), owner, database: None };
         disk.reopen()?;
         Ok(disk)
     }
@@ -85,13 +105,14 @@ impl Disk {
         self.database = None;
         let file = self.folder.join(FILE);
         let is_new = !file.exists();
+        self.make_private(&file)?;
         let missing = self.lengthen(&file)?;
-        let database = match open_file(&file) {
-            Err(error) if is_invalid(&error) && is_unfinished(&file) => {
+        let database = match self.open_file(&file) {
+            Err(error) if is_invalid(&error) && self.is_unfinished(&file) => {
                 tracing::info!(file = %file.display(), "a store that could not be created completely is created again");
                 std::fs::remove_file(&file)
                     .map_err(|error| StoreError::cannot(&self.folder, "be written to", &error))?;
-                open_file(&file)
+                self.open_file(&file)
             }
             result => result,
         };
@@ -106,7 +127,11 @@ impl Disk {
                 database
             }
             (Ok(database), None) => database,
-            (Err(_), Some(missing)) => return Err(missing.into_error(&file)),
+            (Err(_), Some(missing)) => {
+                // As long as it was.
+                let _ = self.set_length(&file, missing.length);
+                return Err(missing.error);
+            }
             (Err(error), None) => return Err(self.explain(error)),
         });
         let set_up = || -> Result<u64, redb::Error> {
@@ -142,7 +167,7 @@ impl Disk {
     /// truncated. Returns what is wrong if the library does not find any.
     fn lengthen(&self, file: &Path) -> Result<Option<Missing>, StoreError> {
         let Some((expected, length, was_used)) =
-            expected_length(file).filter(|(expected, length, _)| length < expected)
+            self.expected_length(file).filter(|(expected, length, _)| length < expected)
         else {
             return Ok(None);
         };
@@ -152,8 +177,76 @@ impl Disk {
         if !was_used {
             return Err(missing.error);
         }
-        set_length(file, expected).map_err(|error| StoreError::cannot(&self.folder, "be opened", &error))?;
+        self.set_length(file, expected).map_err(|error| StoreError::cannot(&self.folder, "be opened", &error))?;
         Ok(Some(missing))
+    }
+
+    /// Opens the file. In a folder to which others may write, it could be a link to another file of this user, or a file of
+    /// theirs, in which they read what is stored.
+    fn open_own(&self, file: &Path) -> io::Result<File> {
+        let mut options = std::fs::OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let file = options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(file).map_err(|error| {
+            let is_link = error.raw_os_error() == Some(libc::ELOOP);
+            if is_link { io::Error::other(LINK) } else { error }
+        })?;
+        let owner = file.metadata()?.uid();
+        let is_own = self.owner == Owner::Any || owner == 0 || owner == rustix::process::geteuid().as_raw();
+        if is_own { Ok(file) } else { Err(io::Error::other(FOREIGN)) }
+    }
+
+    /// Makes the file, also in a folder that others may read. Takes it away from users who are not in the group of one that
+    /// exists.
+    fn make_private(&self, file: &Path) -> Result<(), StoreError> {
+        let opened = self.open_own(file).map_err(|error| StoreError::cannot(&self.folder, "be opened", &error))?;
+        let mode = opened.metadata().map_or(0, |metadata| metadata.permissions().mode());
+        if mode & 0o007 != 0 {
+            // The owner may be root.
+            let _ = opened.set_permissions(std::fs::Permissions::from_mode(mode & 0o770));
+        }
+        Ok(())
+    }
+
+    fn open_file(&self, file: &Path) -> Result<Database, DatabaseError> {
+        let opened = self.open_own(file).map_err(StorageError::Io)?;
+        let mut builder = Database::builder();
+        builder.set_cache_size(CACHE).create_with_file_format_v3(true);
+        // What the library does not expect of a file may be a panic.
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| builder.create_file(opened))).unwrap_or_else(
+            |_| Err(DatabaseError::Storage(StorageError::Corrupted("the library cannot read the file".into()))),
+        )
+    }
+
+    fn set_length(&self, file: &Path, length: u64) -> io::Result<()> {
+        self.open_own(file)?.set_len(length)
+    }
+
+    /// Whether a file is what remains if the disk is full, or the machine loses power, while the library creates it: it begins with
+    /// zeros, because the library writes its signature last, and does not have the names of the tables.
+    fn is_unfinished(&self, file: &Path) -> bool {
+        let mut content = Vec::new();
+        let read = self.open_own(file).and_then(|file| file.take(MAX_UNFINISHED + 1).read_to_end(&mut content));
+        read.is_ok_and(|length| {
+            let name = GROUPS.name().as_bytes();
+            length as u64 <= MAX_UNFINISHED
+                && content.iter().take(SIGNATURE.len()).all(|byte| *byte == 0)
+                && !content.windows(name.len()).any(|part| part == name)
+        })
+    }
+
+    /// The length of a file according to its header, the one that it has, and whether it was not closed. `None`: it has no header.
+    fn expected_length(&self, file: &Path) -> Option<(u64, u64, bool)> {
+        let mut header = [0; 32];
+        let mut file = self.open_own(file).ok()?;
+        file.read_exact(&mut header).ok()?;
+        let number = |at: usize| Some(u64::from(u32::from_le_bytes(header.get(at..at + 4)?.try_into().ok()?)));
+        // The sizes are in pages, after the signature and two flags: design.md of redb, "Super-header".
+        let (page, before_data, data) = (number(12)?, number(16)?, number(20)?);
+        let (full, rest) = (number(24)?, number(28)?);
+        let regions = full.checked_mul(before_data + data)?;
+        let last = if rest == 0 { 0 } else { before_data + rest };
+        let expected = regions.checked_add(last + 1)?.checked_mul(page)?;
+        header.starts_with(SIGNATURE).then(|| Some((expected, file.metadata().ok()?.len(), header[9] & 2 != 0)))?
     }
 
     fn database(&self) -> Result<&Database, StorageError> {
@@ -337,25 +430,27 @@ impl Disk {
     }
 }
 
-/// Makes the file, also in a folder that others may read. Takes it away from users who are not in the group of one that exists.
-fn make_private(file: &Path) -> io::Result<()> {
-    use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-    let mut options = std::fs::OpenOptions::new();
-    let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(file)?;
-    let mode = file.metadata()?.permissions().mode();
-    match mode & 0o007 {
-        0 => Ok(()),
-        _ => file.set_permissions(std::fs::Permissions::from_mode(mode & 0o770)),
-    }
-}
-
 /// Makes the folder, which only its owner may read: it contains messages of users.
 fn make_folder(folder: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt as _;
     if folder.is_dir() {
         return Ok(());
     }
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// Warns if other users of the machine may replace or delete the file.
+fn warn_of_writers(folder: &Path) {
+    let Ok(metadata) = std::fs::metadata(folder) else { return };
+    let is_own = metadata.uid() == 0 || metadata.uid() == rustix::process::geteuid().as_raw();
+    // In a folder like /tmp, others cannot.
+    let is_shared = metadata.mode() & 0o1002 == 0o002;
+    if !is_own || is_shared {
+        tracing::warn!(
+            folder = %folder.display(),
+            "other users of this machine may replace or delete the store, because they may write to its folder; \
+             let only the user of the server write to it"
+        );
+    }
 }
 
 /// A file that is shorter than its header says. Lengths in bytes.
@@ -365,60 +460,10 @@ struct Missing {
     error: StoreError,
 }
 
-impl Missing {
-    /// Leaves the file as long as it was.
-    fn into_error(self, file: &Path) -> StoreError {
-        let _ = set_length(file, self.length);
-        self.error
-    }
-}
-
-fn set_length(file: &Path, length: u64) -> io::Result<()> {
-    std::fs::OpenOptions::new().write(true).open(file)?.set_len(length)
-}
-
-fn open_file(file: &Path) -> Result<Database, DatabaseError> {
-    // The library says why a file cannot be opened.
-    let _ = make_private(file);
-    let mut builder = Database::builder();
-    builder.set_cache_size(CACHE).create_with_file_format_v3(true);
-    // What the library does not expect of a file may be a panic.
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| builder.create(file))).unwrap_or_else(|_| {
-        Err(DatabaseError::Storage(StorageError::Corrupted("the library cannot read the file".into())))
-    })
-}
-
 fn is_of_content(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
 }
 
 fn is_invalid(error: &DatabaseError) -> bool {
     matches!(error, DatabaseError::Storage(StorageError::Io(error)) if is_of_content(error))
-}
-
-/// Whether a file is what remains if the disk is full, or the machine loses power, while the library creates it: it begins with
-/// zeros, because the library writes its signature last, and does not have the names of the tables.
-fn is_unfinished(file: &Path) -> bool {
-    let is_small = std::fs::metadata(file).is_ok_and(|file| file.len() <= MAX_UNFINISHED);
-    let content = is_small.then(|| std::fs::read(file).ok()).flatten();
-    content.is_some_and(|content| {
-        let name = GROUPS.name().as_bytes();
-        content.iter().take(SIGNATURE.len()).all(|byte| *byte == 0)
-            && !content.windows(name.len()).any(|part| part == name)
-    })
-}
-
-/// The length of a file according to its header, the one that it has, and whether it was not closed. `None`: it has no header.
-fn expected_length(file: &Path) -> Option<(u64, u64, bool)> {
-    let mut header = [0; 32];
-    let mut file = std::fs::File::open(file).ok()?;
-    file.read_exact(&mut header).ok()?;
-    let number = |at: usize| Some(u64::from(u32::from_le_bytes(header.get(at..at + 4)?.try_into().ok()?)));
-    // The sizes are in pages, after the signature and two flags: design.md of redb, "Super-header".
-    let (page, before_data, data) = (number(12)?, number(16)?, number(20)?);
-    let (full, rest) = (number(24)?, number(28)?);
-    let regions = full.checked_mul(before_data + data)?;
-    let last = if rest == 0 { 0 } else { before_data + rest };
-    let expected = regions.checked_add(last + 1)?.checked_mul(page)?;
-    header.starts_with(SIGNATURE).then(|| Some((expected, file.metadata().ok()?.len(), header[9] & 2 != 0)))?
 }

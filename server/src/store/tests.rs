@@ -186,6 +186,43 @@ fn only_the_owner_can_read_the_file_also_in_a_folder_of_others() {
     }
 }
 
+/// A user of the machine who may write to the folder puts the file there before the server does: a file of its own, in which it
+/// reads what is stored, or a link to another file of the server's user.
+#[test]
+fn a_file_that_another_user_has_planted_is_neither_written_to_nor_changed() {
+    use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+    let folder = TempDir::new().unwrap();
+    let settings = settings(&folder);
+    std::fs::create_dir(&settings.folder).unwrap();
+    let (file, other) = (settings.folder.join("nodevent.redb"), folder.path().join("other"));
+    let refused = |content: &str| {
+        let error = open(&settings).unwrap_err().to_string();
+        let found = std::fs::metadata(&file).unwrap();
+        assert_eq!(
+            (std::fs::read_to_string(&file).unwrap().as_str(), found.permissions().mode() & 0o777),
+            (content, 0o644)
+        );
+        error
+    };
+    for content in ["", "\0\0\0\0\0\0\0\0\0\0", "a text"] {
+        std::fs::write(&other, content).unwrap();
+        std::fs::set_permissions(&other, std::fs::Permissions::from_mode(0o644)).unwrap();
+        symlink(&other, &file).unwrap();
+        let error = refused(content);
+        assert!(error.contains("is a symbolic link"), "{error}");
+        std::fs::remove_file(&file).unwrap();
+    }
+    // Only root can give a file to another user.
+    if rustix::process::geteuid().is_root() {
+        std::fs::rename(&other, &file).unwrap();
+        chown(&file, Some(65_534), None).unwrap();
+        let error = refused("a text");
+        assert!(error.contains("belongs to another user"), "{error}");
+        std::fs::remove_file(&file).unwrap();
+    }
+    drop(open(&settings).unwrap());
+}
+
 #[test]
 fn one_server_has_a_store_and_another_one_says_so() {
     let folder = TempDir::new().unwrap();
