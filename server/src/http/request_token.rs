@@ -26,7 +26,12 @@ pub(super) fn find(sources: &[TokenSource], request: &Parts) -> Option<RequestTo
 
 /// The listed headers and cookies of a request. One that makes all of them too long is left out, as if it were missing.
 pub(super) fn listed(listed: &Listed, request: &Parts) -> Vec<(Box<str>, Box<str>)> {
-    let text = |name: &str| request.headers.get(name)?.to_str().ok().map(str::to_owned);
+    // One that is repeated is a list: which of them a proxy has set, the application must decide.
+    let text = |name: &str| {
+        let lines: Option<Vec<&str>> =
+            request.headers.get_all(name).iter().map(|line| line.to_str().ok()).collect();
+        lines.map(|lines| lines.join(", ")).filter(|_| request.headers.contains_key(name))
+    };
     let headers = listed.headers.iter().filter_map(|name| Some((name.to_string(), text(name)?)));
     let cookies = listed.cookies.iter().filter_map(|name| {
         let value = raw_cookie(&request.headers, name)?;
@@ -107,6 +112,17 @@ mod tests {
         assert_eq!(of(&format!("token={long}&meta=m")).as_deref(), Some("meta=m"));
         let (parts, ()) = Request::get("/?token=t").body(()).unwrap().into_parts();
         assert_eq!(listed_query(&Listed::default(), &parts), None);
+    }
+
+    /// A client sends a header that its proxy only adds, too.
+    #[test]
+    fn the_lines_of_a_repeated_header_are_one_list() {
+        let lines = Request::get("/").header("x-user", "admin").header("x-user", "ann").header("x-other", "b");
+        let (parts, ()) = lines.body(()).unwrap().into_parts();
+        let names = ["x-user", "x-other", "x-none"].map(Into::into).to_vec();
+        let found = listed(&Listed { headers: names, ..Listed::default() }, &parts);
+        let pairs: Vec<(&str, &str)> = found.iter().map(|(name, value)| (&**name, &**value)).collect();
+        assert_eq!(pairs, [("x-user", "admin, ann"), ("x-other", "b")]);
     }
 
     fn sources() -> Vec<TokenSource> {
