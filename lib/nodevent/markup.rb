@@ -6,6 +6,11 @@ module NoDevent
   # HTML without a view of Rails. It knows what is marked as safe if Active Support is loaded.
   # @api private
   module Markup
+    # What ends the name of an attribute in HTML.
+    NOT_A_NAME = %r{[\s"'<>/=\p{Cntrl}]}
+
+    private_constant :NOT_A_NAME
+
     class << self
       # @param name [String] of the element
       # @param attributes [Hash] names and values. `data:` is a Hash, whose names get the prefix `data-` and hyphens;
@@ -34,6 +39,7 @@ module NoDevent
       def attribute(name, value)
         return if value.nil? || value == false
 
+        name = name.to_s.gsub(NOT_A_NAME, "_")
         value == true ? " #{name}" : %( #{name}="#{CGI.escapeHTML(value.to_s)}")
       end
     end

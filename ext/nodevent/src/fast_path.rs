@@ -282,6 +282,10 @@ pub(crate) fn emit(
         Kind::Nil => None,
         Kind::Scalar | Kind::Collection => Some(path.to_json(ruby, names, thread, message, &room, event)?),
     };
+    // The application's `to_json` may have changed the names.
+    if room.len() > path.max_room || !room.is_plain() || !is_plain(event) {
+        return Ok(None);
+    }
     // SAFETY: as above; `publish_plain` copies them.
     let texts = unsafe {
         let json = json.as_ref().map_or(b"null".as_slice(), |json| json.as_slice());
