@@ -154,6 +154,8 @@ module NoDevent
         klass = Reflection.get(object, :@nodevent_class) || Reflection.class_of(object)
         name = Reflection.name_of(klass) || invalid!(object, "has a class without a name")
         "#{name}_#{param(object, klass)}"
+      rescue ::EncodingError
+        invalid!(object, "has a to_param or id that cannot be converted to UTF-8")
       end
 
       def param(object, klass)

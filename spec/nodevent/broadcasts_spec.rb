@@ -116,6 +116,13 @@ RSpec.describe NoDevent::Streams do
       .to eq('<turbo-stream action="morph" targets=".x" method="outer"><template><b></template></turbo-stream>')
   end
 
+  it "writes no markup in the names of attributes" do
+    names = ["x onfocus=alert(1)", "y><script>", "z\u0000'\"/", "@click.once"].to_h { |name| [name.to_sym, 1] }
+    expect(described_class.tag(action: :refresh, **names, data: { "d><i>" => 5 }))
+      .to eq('<turbo-stream action="refresh" x_onfocus_alert(1)="1" y__script_="1" z____="1" @click.once="1" ' \
+             'data-d__i_="5"></turbo-stream>')
+  end
+
   it "states which argument is missing" do
     expect { described_class.tag(target: "x") }.to raise_error(ArgumentError, /needs an action; write `action: :append`/)
     expect { described_class.tag(action: :append) }.to raise_error(ArgumentError, /:append needs `target:`, a DOM id, or/)

@@ -31,7 +31,7 @@ RSpec.describe NoDevent::Room do
 
   it "N-87 is rejected for nil, blank, anonymous, unsaved and meaningless objects" do
     [nil, "", "  ", :"", Class.new, Module.new, Doc.new(nil), Doc.new(""), true, 1.5, [], {}, Object.new,
-     "\xff", "a" * 256].each do |object|
+     "\xff", "a" * 256, Doc.new("a".encode("UTF-16LE"))].each do |object|
       expect { room(object) }.to raise_error(NoDevent::InvalidRoomError, /A room is a String/)
       expect { NoDevent::Emitter.emit(object, "e", 1) }.to raise_error(ArgumentError)
     end
