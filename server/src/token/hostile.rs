@@ -187,3 +187,20 @@ fn hostile_tokens_cause_neither_panics_nor_unsigned_identities() {
     }
     assert!(valid > 100 && invalid > 100, "the generator makes both: {valid} valid, {invalid} invalid");
 }
+
+/// RFC 7515, section 4.1.11: an extension that is not understood must not be ignored.
+#[test]
+fn tokens_with_critical_headers_are_rejected() {
+    let vectors = vectors();
+    let now_ms = vectors["now_ms"].as_u64().unwrap();
+    let (verifier, secret) = (verifier(settings(&vectors)), text(&vectors["keys"]["new"]));
+    let claims = format!(r#"{{"sub":"7","exp":{}}}"#, now_ms / 1000 + 60);
+    let of = |more: &str| {
+        let header = format!(r#"{{"alg":"HS256","kid":"new","b64":true{more}}}"#);
+        verifier.identity(&sign(&header, &claims, secret), now_ms).map(drop)
+    };
+    assert_eq!(of(""), Ok(()));
+    for crit in [r#"["b64"]"#, r#"["exp"]"#, "[]", "1"] {
+        assert_eq!(of(&format!(r#","crit":{crit}"#)), Err(TokenError::Malformed), "{crit}");
+    }
+}

@@ -114,6 +114,8 @@ pub struct TokenVerifier {
 struct Header {
     alg: String,
     kid: Option<Value>,
+    /// Extensions without which the token must not be accepted.
+    crit: Option<Value>,
 }
 
 // === impl Settings ===
@@ -368,7 +370,9 @@ fn read_header(token: &str) -> Result<Header, TokenError> {
     if [&header, &claims].iter().any(|json| depth(json) > MAX_DEPTH) {
         return Err(TokenError::TooDeep);
     }
-    serde_json::from_slice(&header).map_err(|_| TokenError::Malformed)
+    let header: Header = serde_json::from_slice(&header).map_err(|_| TokenError::Malformed)?;
+    // None is known here.
+    if header.crit.is_some() { Err(TokenError::Malformed) } else { Ok(header) }
 }
 
 /// How deep the objects and arrays of a JSON text are nested. The text need not be valid.
