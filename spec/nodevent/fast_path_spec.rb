@@ -140,6 +140,13 @@ RSpec.describe "The fast path of emit" do
     expect(messages.map(&:calls)).to eq([1, 1])
   end
 
+  it "writes a name as JSON that the message's conversion has changed" do
+    room = +"r"
+    changing = Class.new { define_method(:to_json) { |*| room.replace('r","event":"forged') && "1" } }.new
+    got = received { emitter.emit(room, "update", [changing]) }
+    expect(got).to eq([{ "room" => 'r","event":"forged', "event" => "update", "message" => [1] }])
+  end
+
   it "lets `throw` and `break` through" do
     thrown = Class.new { def to_json(*) = throw(:out, 1) }.new
     thrown.singleton_class.alias_method :as_json, :to_json
