@@ -159,9 +159,15 @@ impl UpgradeGrant {
     pub(super) fn attach(&self, http: &Http, stream: Stream, response: Vec<u8>, read_ahead: Bytes, client: IpAddr) {
         let grant = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(Grant { purpose, id, deflate, pending }) = grant else { return };
+        // The socket may be that of a proxy.
+        let owner = match (&purpose, &pending) {
+            (Purpose::Open(_, info), _) => Client::of(info.peer()),
+            (_, Some(pending)) => pending.client,
+            (_, None) => Client::of(client),
+        };
         let shard = id.map_or_else(|| http.shards.least_loaded(), |id| id.shard);
         let attach = ToShard::Attach(Box::new(Attach { stream, response, read_ahead, deflate, purpose }));
-        if http.shards.send_request(shard, Client::of(client), attach).is_err() {
+        if http.shards.send_request(shard, owner, attach).is_err() {
             tracing::warn!(%client, "connection refused: the server is busy");
         } else if let Some(pending) = pending {
             pending.disarm();
