@@ -49,7 +49,7 @@ fn rooms_for_users_are_not_read_without_a_token() {
     attacker::run(async {
         let process = Process::start(&format!(
             "/nodevent:\n  open: true\n  history: {{size: 10}}\n  presence: true\n  \
-             token: {{secret: {TOKEN_SECRET}, required: true, header: X-Token, cookie: t, query: token, leeway: 0s}}\n"
+             token: {{secret: {TOKEN_SECRET}, required: true, header: X-Token, cookie: t, query: token, leeway: 0s, grace: 100ms}}\n"
         ))
         .await;
         publish(&process).await;
@@ -95,5 +95,8 @@ fn rooms_for_users_are_not_read_without_a_token() {
             let request = Request::get(&format!("{events}&key={key}"));
             read_events(&process, &request, "event: joined").await;
         }
+        // A stream ends with its token.
+        let short = token(json!({"sub": "ann", "exp": now() + 4.0}));
+        read_events(&process, &Request::get(&format!("{events}&key={short}")), "\r\n0\r\n\r\n").await;
     });
 }
