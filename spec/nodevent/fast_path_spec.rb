@@ -142,7 +142,9 @@ RSpec.describe "The fast path of emit" do
 
   it "writes a name as JSON that the message's conversion has changed" do
     room = +"r"
-    changing = Class.new { define_method(:to_json) { |*| room.replace('r","event":"forged') && "1" } }.new
+    changing = Object.new
+    changing.define_singleton_method(:to_json) { |*| room.replace('r","event":"forged') && "1" }
+    changing.define_singleton_method(:as_json) { |*| room.replace('r","event":"forged') && 1 }
     got = received { emitter.emit(room, "update", [changing]) }
     expect(got).to eq([{ "room" => 'r","event":"forged', "event" => "update", "message" => [1] }])
   end
