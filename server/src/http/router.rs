@@ -208,7 +208,7 @@ impl HttpService {
         }
         let publishes_locally = matches!(self.kind, Kind::Public { publishes_locally: true } | Kind::PublishSocket);
         request.extensions_mut().insert(PublishesLocally(publishes_locally));
-        // Publications need no router, which would move the request three times.
+        // The API needs no router, which would move the request three times.
         let is_api = request.uri().path().strip_prefix(API).is_some_and(|rest| !rest.is_empty());
         match self.kind {
             Kind::Public { .. } if is_api => return api(&self.http, request).await,
