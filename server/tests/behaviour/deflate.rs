@@ -84,6 +84,30 @@ fn long(number: u64) -> Value {
     json!([number, "news of the day, ".repeat(200)])
 }
 
+/// Large batches for many members are sent from shared pages, and what a socket does not accept follows from its send buffer.
+#[tokio::test]
+async fn members_that_do_not_read_receive_large_batches_completely_and_in_order() {
+    let server =
+        TestServer::start("shards: 1\nlimits: {send_buffer: 8MB}\nping: {interval: 1h}\n/n: {protocol: plain}\n")
+            .await;
+    let mut members = Vec::new();
+    for _ in 0..10 {
+        let mut member = Client::open_plain(&server, "/ws/n").await;
+        member.join("r").await;
+        members.push(member);
+    }
+    let message = |number: u64| json!([number, "x".repeat(60_000)]);
+    for number in 1..=40 {
+        server.emit("/n", "r", "e", message(number)).await;
+    }
+    for member in &mut members {
+        for number in 1..=40 {
+            let publication: Value = serde_json::from_str(&member.next().await.1).unwrap();
+            assert_eq!(publication["message"], message(number));
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_publication_is_compressed_once_for_all_members_that_accept_it() {
     let server = TestServer::start(&format!("shards: 2\n{SETTINGS}/n: {{protocol: plain}}\n")).await;
