@@ -81,6 +81,9 @@ struct Arguments {
     /// How many publications are due at a time. More than one go over HTTP as one array.
     #[arg(long, default_value_t = 1)]
     together: u32,
+    /// Publications that are due at a time go over HTTP as requests of their own, pipelined in one write.
+    #[arg(long)]
+    pipelined: bool,
     /// Overrides the publications per second.
     #[arg(long)]
     rate: Option<u32>,
@@ -103,10 +106,11 @@ fn main() -> anyhow::Result<()> {
     scenario.connections = arguments.connections.unwrap_or(scenario.connections);
     scenario.rooms = arguments.rooms.unwrap_or(scenario.rooms);
     for plan in &mut scenario.plans {
-        if let Plan::Rate { per_second, seconds, together } = plan {
+        if let Plan::Rate { per_second, seconds, together, in_arrays } = plan {
             *per_second = arguments.rate.unwrap_or(*per_second);
             *seconds = arguments.seconds.unwrap_or(*seconds);
             *together = arguments.together;
+            *in_arrays = arguments.together > 1 && !arguments.pipelined;
         }
     }
     if let Some(timeout) = arguments.timeout {

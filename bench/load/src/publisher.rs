@@ -60,8 +60,8 @@ enum Method {
 /// The schedule of publications.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Plan {
-    /// A constant rate. So many are due at the same time.
-    Rate { per_second: u32, seconds: f64, together: u32 },
+    /// A constant rate. So many are due at the same time; over HTTP, in one array or as requests of their own.
+    Rate { per_second: u32, seconds: f64, together: u32, in_arrays: bool },
     /// All at the same time.
     Burst { count: u32 },
 }
@@ -242,7 +242,9 @@ impl Publisher {
         let cpu_before = own_thread_cpu() + threads_cpu(REPLIES_THREAD);
         let replies = match plan {
             Plan::Burst { count } => self.burst(begin, count)?,
-            Plan::Rate { per_second, seconds, together } => self.rate(begin, per_second, seconds, together)?,
+            Plan::Rate { per_second, seconds, together, in_arrays } => {
+                self.rate(begin, per_second, seconds, together, in_arrays)?
+            }
         };
         let result = self.await_replies(replies);
         self.cpu += (own_thread_cpu() + threads_cpu(REPLIES_THREAD)).saturating_sub(cpu_before);
@@ -288,7 +290,14 @@ impl Publisher {
         Ok(())
     }
 
-    fn rate(&mut self, begin: Nanos, per_second: u32, seconds: f64, together: u32) -> anyhow::Result<u64> {
+    fn rate(
+        &mut self,
+        begin: Nanos,
+        per_second: u32,
+        seconds: f64,
+        together: u32,
+        in_arrays: bool,
+    ) -> anyhow::Result<u64> {
         let count = (f64::from(per_second) * seconds) as u64;
         let together = u64::from(together);
         let due = |index: u64| begin + index / together * together * 1_000_000_000 / u64::from(per_second);
@@ -306,11 +315,11 @@ impl Publisher {
                 publications.push(self.publication(due(index)));
                 index += 1;
             }
-            if together == 1 {
+            if in_arrays {
+                replies += self.publish_together(&mut bytes, &publications);
+            } else {
                 self.publish_all(&mut bytes, &publications);
                 replies += publications.len() as u64;
-            } else {
-                replies += self.publish_together(&mut bytes, &publications);
             }
             self.send(&bytes)?;
         }
@@ -553,7 +562,7 @@ mod tests {
         });
         let route = format!("http://{address}/x").parse().unwrap();
         let mut publisher = Publisher::connect(&route, Clock::start(), &["r".to_owned()], 200).unwrap();
-        publisher.run(Plan::Rate { per_second: 1000, seconds: 0.003, together: 1 }).unwrap();
+        publisher.run(Plan::Rate { per_second: 1000, seconds: 0.003, together: 1, in_arrays: false }).unwrap();
         assert_eq!(publisher.emitted(), [3]);
         drop(publisher);
         server.join().unwrap();

@@ -71,7 +71,7 @@ pub(crate) struct Scenario {
 
 impl Name {
     pub(crate) fn scenario(self) -> Scenario {
-        let rate = |per_second, seconds| vec![Plan::Rate { per_second, seconds, together: 1 }];
+        let rate = |per_second, seconds| vec![Plan::Rate { per_second, seconds, together: 1, in_arrays: false }];
         let base = Scenario {
             connections: 5000,
             rooms: 1,
