@@ -110,6 +110,23 @@ RSpec.describe NoDevent::Publisher::BackgroundPublisher, :native do
     expect(reported(/returned 400: publication 0: it is bad; write a good one/).count).to eq(1)
   end
 
+  it "does not let one publication that its key does not allow make the others fail" do
+    stub do |request|
+      next accepted(request) unless request.body.include?("foreign")
+
+      [403, '{"error":"publication 0: this publish key may not publish to its room","hint":"send another key"}']
+    end
+    %w[a b foreign c].each { |message| emit(message) }
+    expect(flush).to be(true)
+    good = []
+    until @stub.requests.empty?
+      request = @stub.next
+      good.concat([request.json].flatten(1).map { |each| each["message"] }) unless request.body.include?("foreign")
+    end
+    expect(good).to eq(%w[a b c])
+    expect(reported(/returned 403: publication 0: this publish key may not publish/).count).to eq(1)
+  end
+
   it "raises with the server's error and hint" do
     stub { [401, '{"error":"the publish key is wrong","hint":"write the right one"}'] }
     expect { emit(1, wait: true) }

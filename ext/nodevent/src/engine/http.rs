@@ -201,8 +201,10 @@ impl Http {
                 error: Some(TransientError { reason: text, not_sent: false }),
             };
         }
-        if count > 1 && matches!(status, StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE) {
-            // One of them is invalid and must not make the others fail.
+        if count > 1
+            && matches!(status, StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN | StatusCode::PAYLOAD_TOO_LARGE)
+        {
+            // One of them is invalid, or to a room that the key does not include, and must not make the others fail.
             self.singles_left = count;
             return BatchOutcome::default();
         }
