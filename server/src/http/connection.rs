@@ -1,11 +1,13 @@
 //! One HTTP connection: its requests, its timeouts, and the handing over of its socket to a shard.
 
 use super::admission::CountedRequest;
+use super::coalesced_stream::CoalescedStream;
 use super::peer::Source;
 use super::request_phase::{PhaseBody, RequestPhase};
 use super::timed_stream::TimedStream;
 use super::websocket::UpgradeGrant;
 use super::{Http, HttpService};
+use crate::metrics::Metrics;
 use crate::shard::Stream;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, header};
@@ -58,6 +60,8 @@ enum Ended {
     TimedOut,
     /// It broke, or the client violated HTTP.
     Failed(hyper::Error),
+    /// It broke, or the client did not read, when responses were sent that were ready.
+    Unsent(io::Error),
 }
 
 // === impl Handover ===
@@ -107,12 +111,13 @@ pub(super) async fn serve(stream: impl IntoSocket, service: HttpService, source:
             Ok::<_, Infallible>(response.map(|body| PhaseBody::new(body, phase, counted)))
         })
     });
-    let stream = TokioIo::new(TimedStream::new(stream, http.settings().write_timeout, phase.clone()));
+    let stream = CoalescedStream::new(TimedStream::new(stream, http.settings().write_timeout, phase.clone()));
+    let responses = stream.share();
     let mut connection = http1::Builder::new()
         // The phase has the timeouts.
         .header_read_timeout(None)
         .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(stream, on_request);
+        .serve_connection(TokioIo::new(stream), on_request);
     let mut timeout = pin!(tokio::time::sleep(http.settings().request_timeout));
     let ended = poll_fn(|cx| {
         if let Poll::Ready(result) = connection.poll_without_shutdown(cx) {
@@ -120,6 +125,9 @@ pub(super) async fn serve(stream: impl IntoSocket, service: HttpService, source:
         }
         if handover.is_set() {
             return Poll::Ready(Ended::Normally);
+        }
+        if let Poll::Ready(Err(error)) = responses.poll_send(cx) {
+            return Poll::Ready(Ended::Unsent(error));
         }
         let Some(deadline) = phase.deadline(cx) else { return Poll::Pending };
         if deadline <= Instant::now() {
@@ -132,8 +140,11 @@ pub(super) async fn serve(stream: impl IntoSocket, service: HttpService, source:
     })
     .await;
     let parts = connection.into_parts();
-    let mut stream = parts.io.into_inner();
+    drop(parts.io);
+    // The library has given its handle back.
+    let Some((mut stream, held)) = responses.into_inner() else { return };
     if let Some(GrantedUpgrade { grant, response }) = handover.take() {
+        let response = if held.is_empty() { response } else { [&held, &*response].concat() };
         return match stream.into_inner().into_socket() {
             Ok((socket, unread)) => {
                 let read_ahead =
@@ -145,6 +156,9 @@ pub(super) async fn serve(stream: impl IntoSocket, service: HttpService, source:
     }
     let response = count_end(&ended, !parts.read_buf.is_empty(), &phase, &http, source.address());
     let last_write = async {
+        if !matches!(ended, Ended::Unsent(_)) {
+            let _ = stream.write_all(&held).await;
+        }
         if let Some(response) = response {
             let _ = stream.write_all(response).await;
         }
@@ -207,19 +221,25 @@ fn count_end(
             metrics.rejected_requests.fetch_add(1, Relaxed);
             tracing::info!(%client, "request rejected: not HTTP/1.1");
         }
-        Ended::Failed(error) if is_stall(error) => {
-            metrics.request_timeouts.fetch_add(1, Relaxed);
-            tracing::info!(%client, "a response was not read in time");
+        Ended::Failed(error) if error.source().and_then(|one| one.downcast_ref()).is_some_and(is_stall) => {
+            count_stall(metrics, client);
         }
+        Ended::Unsent(error) if is_stall(error) => count_stall(metrics, client),
+        Ended::Unsent(error) => tracing::debug!(%client, %error, "HTTP connection closed"),
         Ended::Failed(error) => tracing::debug!(%client, %error, "HTTP connection closed"),
     }
     None
 }
 
 /// Whether [`TimedStream`] ended the connection.
-fn is_stall(error: &hyper::Error) -> bool {
-    let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
-    source.is_some_and(|source| source.kind() == io::ErrorKind::TimedOut)
+fn is_stall(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::TimedOut
+}
+
+/// Counts and logs a response that was not read.
+fn count_stall(metrics: &Metrics, client: IpAddr) {
+    metrics.request_timeouts.fetch_add(1, Relaxed);
+    tracing::info!(%client, "a response was not read in time");
 }
 
 /// A stream that can be taken back from the HTTP library.

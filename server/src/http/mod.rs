@@ -3,7 +3,8 @@
 //! Protocols mount [`Endpoint`]s here; this module does not know any of them. A request that becomes a WebSocket is
 //! handed to a shard, socket and all. Nothing here stores anything about a connection.
 //!
-//! In reading order: `listener` (accept), `handover` (from the application), `connection` (one socket), `router` (paths), [`endpoint`] (what a protocol
+//! In reading order: `listener` (accept), `handover` (from the application), `connection` (one socket, over `timed_stream`
+//! and `coalesced_stream`), `router` (paths), [`endpoint`] (what a protocol
 //! mounts), [`websocket`] (the handshake), [`query`], [`body`], [`reply`], `publish`, [`room_request`], `room_history`,
 //! `user_path`, `user_connections`, `mailbox`, `notify`, `hooks`, the endpoints of old publishers (`send` with `form`,
 //! `turted_push`, `notifications`), `health`, `console`, `assets`.
@@ -12,6 +13,7 @@ mod admission;
 mod assets;
 mod audit;
 pub mod body;
+mod coalesced_stream;
 mod connection;
 pub mod connections;
 mod console;

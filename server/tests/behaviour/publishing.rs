@@ -1,8 +1,11 @@
 //! `POST /api/<ns>/emit`: accepted publications and publishers, and the reasons for refusals.
 
 use crate::support::namespace_sandbox::{EXTERNAL_ADDRESS, in_sandbox};
+use crate::support::raw::handshake;
+use crate::support::wait::in_time;
 use crate::support::{Browser, PLAIN, Program, Request, Response, Site, TestServer, Transport, vectors};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const GOOD: &str = r#"{"room":"r","event":"e","message":1}"#;
 
@@ -33,6 +36,37 @@ async fn publication_or_an_array_of_them_is_accepted_and_delivered_in_order() {
         let none = server.publish("/nodevent", "[]").await;
         assert_eq!((none.status, none.json()), (200, json!({"accepted": 0, "positions": []})));
     }
+}
+
+/// More requests than the HTTP library serves at a time, and more responses than are held for one write. The last one becomes a
+/// WebSocket, whose socket leaves HTTP.
+#[tokio::test]
+async fn responses_to_pipelined_requests_come_in_order_and_before_that_to_a_handshake() {
+    const REQUESTS: usize = 100;
+
+    let server = TestServer::start(PLAIN).await;
+    let site = server.site();
+    let body =
+        |count: usize| Value::from(vec![json!({"room": "r", "event": "e", "message": 1}); count]).to_string();
+    let request = |count| Request::post("/api/nodevent/emit", body(count)).encode(&site.address);
+    let requests: Vec<u8> = (0..REQUESTS).flat_map(request).chain(handshake(&site.address, "")).collect();
+    let mut stream = site.dial().await;
+    stream.write_all(&requests).await.unwrap();
+    let mut bytes = Vec::new();
+    let received = async {
+        while !bytes.windows(6).any(|six| six == b"\"sid\":") {
+            assert_ne!(stream.read_buf(&mut bytes).await.unwrap(), 0, "the server closed the connection");
+        }
+    };
+    in_time("all responses, and the first message of the WebSocket", received).await;
+    let text = String::from_utf8_lossy(&bytes);
+    let responses: Vec<&str> = text.split("HTTP/1.1 ").skip(1).collect();
+    assert_eq!(responses.len(), REQUESTS + 1);
+    for (count, response) in responses[..REQUESTS].iter().enumerate() {
+        assert!(response.starts_with("200 "), "{response}");
+        assert!(response.contains(&format!("{{\"accepted\":{count},")), "{count}: {response}");
+    }
+    assert!(responses[REQUESTS].starts_with("101 "), "{}", responses[REQUESTS]);
 }
 
 #[tokio::test]

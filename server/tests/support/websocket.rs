@@ -69,6 +69,11 @@ impl WebSocket {
         self.stream.flush().await.expect("the server accepts packets");
     }
 
+    /// Sends a text message. `None`: the server has closed.
+    pub async fn try_send(&mut self, packet: &str) -> Option<()> {
+        self.stream.send(Message::text(packet)).await.ok()
+    }
+
     /// Returns the next text message, or `None` if the server has closed.
     pub async fn next(&mut self) -> Option<String> {
         loop {
