@@ -7,11 +7,13 @@ use nodevent_protocol::key::{self, Secret};
 use nodevent_protocol::websocket::{Decoder, Message, Opcode, encode_masked};
 use nodevent_protocol::{publication, socket_io};
 use nodevent_server::hub::{Hub, Membership};
+use nodevent_server::interest::Interest;
 use nodevent_server::protocols::socket_io::dialects;
 use nodevent_server::protocols::socket_io::encoding;
 use nodevent_server::publication::Publication;
 use std::hint::black_box;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 /// The namespace of all benchmarks.
 const NAMESPACE: &str = "/nodevent";
@@ -81,7 +83,7 @@ fn keys(criterion: &mut Criterion) {
 }
 
 fn hub(criterion: &mut Criterion) {
-    let mut hub = Hub::default();
+    let mut hub = Hub::new(Arc::new(Interest::new(1)), 0);
     for member in 0..5000 {
         hub.join(member, 0, "hall", 0, 8);
         hub.join(member, 0, &format!("Room_{}", member % 1000), 0, 8);

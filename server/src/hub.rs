@@ -3,10 +3,11 @@
 //! The hub owns rooms and memberships, in both directions. It does not know connections, only the numbers of their slots.
 //! It does not deliver: the shard above it walks the members.
 
+use crate::interest::Interest;
 use hashbrown::HashTable;
 use nodevent_protocol::history::Position;
 use smallvec::SmallVec;
-use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 
 /// A connection's slot on its shard.
 pub type Slot = u32;
@@ -34,12 +35,14 @@ pub struct Membership {
 }
 
 /// The rooms of one shard and their members.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Hub {
     rooms: slab::Slab<Room>,
     /// Room ids by namespace and name.
     names: HashTable<RoomId>,
-    hasher: RandomState,
+    /// Where publishers see which rooms have members here.
+    interest: Arc<Interest>,
+    shard: usize,
     /// Per slot: the connection's memberships. Most connections are in one room, which needs no memory of its own.
     memberships: Vec<SmallVec<[Entry; 1]>>,
 }
@@ -100,6 +103,12 @@ pub struct EmptiedRoom {
 // === impl Hub ===
 
 impl Hub {
+    /// Returns the rooms of the shard with that number: none yet.
+    pub fn new(interest: Arc<Interest>, shard: u8) -> Self {
+        let (rooms, names, memberships) = (slab::Slab::new(), HashTable::new(), Vec::new());
+        Self { rooms, names, interest, shard: usize::from(shard), memberships }
+    }
+
     /// Makes a connection a member of a room. Joining twice with the same encoding is one membership.
     pub fn join(
         &mut self,
@@ -113,7 +122,7 @@ impl Hub {
         if self.memberships.len() <= index {
             self.memberships.resize_with(index + 1, SmallVec::new);
         }
-        let hash = self.hasher.hash_one((namespace, room));
+        let hash = self.interest.hash(namespace, room);
         let found = self.find_hashed(hash, namespace, room);
         if let Some(id) = found
             && self.is_member(slot, Membership { room: id, encoding })
@@ -175,7 +184,7 @@ impl Hub {
 
     /// Finds a room by its name, if it has members here.
     pub fn find(&self, namespace: u16, room: &str) -> Option<RoomId> {
-        self.find_hashed(self.hasher.hash_one((namespace, room)), namespace, room)
+        self.find_hashed(self.interest.hash(namespace, room), namespace, room)
     }
 
     fn find_hashed(&self, hash: u64, namespace: u16, room: &str) -> Option<RoomId> {
@@ -272,11 +281,12 @@ impl Hub {
         let (members, delivered, sent) = (Vec::new(), None, None);
         let room = Room { namespace, name: name.into(), members, delivered, sent, is_followed: false };
         let id = self.rooms.insert(room) as RoomId;
-        let (rooms, hasher) = (&self.rooms, &self.hasher);
+        let (rooms, interest) = (&self.rooms, &self.interest);
         self.names.insert_unique(hash, id, |&id| {
             let one = &rooms[id as usize];
-            hasher.hash_one((one.namespace, &*one.name))
+            interest.hash(one.namespace, &one.name)
         });
+        self.interest.add(self.shard, hash);
         id
     }
 
@@ -297,10 +307,11 @@ impl Hub {
             return LeaveOutcome::Left;
         }
         let Room { namespace, name, .. } = self.rooms.remove(room as usize);
-        let hash = self.hasher.hash_one((namespace, &*name));
+        let hash = self.interest.hash(namespace, &name);
         if let Ok(entry) = self.names.find_entry(hash, |&id| id == room) {
             entry.remove();
         }
+        self.interest.remove(self.shard, hash);
         LeaveOutcome::RoomEmptied(EmptiedRoom { id: room, namespace, name })
     }
 }
@@ -312,6 +323,10 @@ mod tests {
 
     /// The encoding of the tests that need only one.
     const PLAIN: EncodingId = 0;
+
+    fn hub() -> Hub {
+        Hub::new(Arc::new(Interest::new(1)), 0)
+    }
 
     fn join(hub: &mut Hub, slot: Slot, namespace: u16, room: &str) -> RoomId {
         match hub.join(slot, namespace, room, PLAIN, 100) {
@@ -331,7 +346,7 @@ mod tests {
     #[test]
     fn joining_twice_is_one_membership() {
         // N-33
-        let mut hub = Hub::default();
+        let mut hub = hub();
         let room = join(&mut hub, 1, 0, "r");
         assert_eq!(hub.join(1, 0, "r", PLAIN, 10), JoinOutcome::AlreadyMember(room));
         assert_eq!(slots(&hub, room), [1]);
@@ -340,7 +355,7 @@ mod tests {
     #[test]
     fn room_knows_up_to_where_it_was_sent_for_as_long_as_it_has_members() {
         let at = |offset| Position { epoch: 1, offset };
-        let mut hub = Hub::default();
+        let mut hub = hub();
         let room = join(&mut hub, 1, 0, "r");
         assert_eq!(hub.sent(room), None);
         hub.start_at(room, at(3));
@@ -355,7 +370,7 @@ mod tests {
     #[test]
     fn what_is_sent_for_members_elsewhere_says_nothing_about_a_room_that_is_not_followed_here() {
         let at = |epoch, offset| Position { epoch, offset };
-        let mut hub = Hub::default();
+        let mut hub = hub();
         let room = join(&mut hub, 1, 0, "r");
         hub.set_sent(room, at(1, 4));
         assert_eq!(hub.sent(room), None, "the engine may stop sending it at any time");
@@ -370,7 +385,7 @@ mod tests {
     #[test]
     fn a_forged_older_position_does_not_move_a_room_back_and_a_gap_does() {
         let at = |epoch, offset| Position { epoch, offset };
-        let mut hub = Hub::default();
+        let mut hub = hub();
         let room = join(&mut hub, 1, 0, "r");
         hub.start_at(room, at(1, 9));
         hub.set_sent(room, at(1, 2));
@@ -383,7 +398,7 @@ mod tests {
 
     #[test]
     fn one_connection_can_join_a_room_with_two_encodings() {
-        let mut hub = Hub::default();
+        let mut hub = hub();
         let room = join(&mut hub, 1, 0, "r");
         assert_eq!(hub.join(1, 0, "r", 7, 10), JoinOutcome::Joined(room));
         assert_eq!(hub.members(room), [Member { slot: 1, encoding: PLAIN }, Member { slot: 1, encoding: 7 }]);
@@ -393,7 +408,7 @@ mod tests {
 
     #[test]
     fn the_encoding_of_one_membership_changes_and_nothing_else() {
-        let mut hub = Hub::default();
+        let mut hub = hub();
         let room = join(&mut hub, 1, 0, "r");
         join(&mut hub, 2, 0, "r");
         let (plain, other) = (Membership { room, encoding: PLAIN }, Membership { room, encoding: 7 });
@@ -412,7 +427,7 @@ mod tests {
 
     #[test]
     fn a_room_is_gone_when_its_last_member_leaves() {
-        let mut hub = Hub::default();
+        let mut hub = hub();
         let room = join(&mut hub, 1, 0, "r");
         join(&mut hub, 2, 0, "r");
         assert_eq!(leave(&mut hub, 1, room), LeaveOutcome::Left);
@@ -424,9 +439,23 @@ mod tests {
     }
 
     #[test]
+    fn publishers_see_which_rooms_have_members_here() {
+        let interest = Arc::new(Interest::new(2));
+        let mut hub = Hub::new(Arc::clone(&interest), 1);
+        let shards = || interest.shards(interest.hash(0, "r")).collect::<Vec<_>>();
+        let room = join(&mut hub, 1, 0, "r");
+        join(&mut hub, 2, 0, "r");
+        assert_eq!(shards(), [1]);
+        leave(&mut hub, 1, room);
+        assert_eq!(shards(), [1]);
+        hub.leave_all(2, None, |_, _| {});
+        assert!(shards().is_empty());
+    }
+
+    #[test]
     fn rooms_of_the_same_name_in_two_namespaces_are_two_rooms() {
         // N-30
-        let mut hub = Hub::default();
+        let mut hub = hub();
         let room = join(&mut hub, 1, 0, "r");
         join(&mut hub, 2, 1, "r");
         assert_eq!(slots(&hub, room), [1]);
@@ -437,7 +466,7 @@ mod tests {
     #[test]
     fn a_connection_cannot_exceed_its_room_limit_and_a_room_joined_already_does_not_count() {
         // N-52
-        let mut hub = Hub::default();
+        let mut hub = hub();
         hub.join(1, 0, "a", PLAIN, 2);
         hub.join(1, 0, "b", PLAIN, 2);
         assert_eq!(hub.join(1, 0, "c", PLAIN, 2), JoinOutcome::TooManyRooms);
@@ -448,7 +477,7 @@ mod tests {
     #[test]
     fn both_directions_agree_after_any_churn() {
         // X-05
-        let mut hub = Hub::default();
+        let mut hub = hub();
         let mut model: BTreeMap<(u16, u32), BTreeSet<Member>> = BTreeMap::new();
         let mut seed = 0x9e37_79b9_u64;
         let mut next = |below: u64| {

@@ -41,6 +41,7 @@ pub mod http;
 pub mod hub;
 pub mod identity;
 pub mod identity_provider;
+pub mod interest;
 pub mod log;
 pub mod mailbox;
 pub mod metrics;

@@ -1,4 +1,4 @@
-//! The fan-out of one namespace: from its engine to every shard.
+//! The fan-out of one namespace: from its engine to the shards.
 //!
 //! It knows the shards' inboxes. It does not know connections or encodings.
 
@@ -42,7 +42,7 @@ pub(super) struct FanoutReservation<'a> {
 // === impl FanoutReservation ===
 
 impl FanoutReservation<'_> {
-    /// Sends a publication to every shard.
+    /// Sends a publication to every shard that may have members of its room.
     pub(super) fn broadcast(self, publication: Arc<Publication>) {
         if let Some(recorder) = self.fanout.recorder() {
             recorder.delivered(&publication);
@@ -90,7 +90,7 @@ impl Fanout {
         &self.metrics
     }
 
-    /// Sends a publication to every shard. Waits while the inboxes are full.
+    /// Sends a publication to every shard that may have members of its room. Waits while the inboxes are full.
     ///
     /// Callers make one call after the other. This is the order in which every connection receives the publications.
     pub(super) async fn broadcast(&self, publication: Arc<Publication>) {

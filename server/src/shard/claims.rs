@@ -73,7 +73,7 @@ impl Shard {
         session.tracked.remember(namespace, received);
         let generation = session.generation;
         for id in received {
-            self.received.insert(*id, generation, now);
+            self.received.insert(namespace, *id, generation, now);
         }
     }
 }

@@ -373,7 +373,7 @@ impl MemberDelivery<'_> {
             let namespace = namespace.or_else(|| namespace_of_all(membership.room)).unwrap_or_default();
             match session.join_buffers.classify(membership, &item) {
                 Decision::Deliver => match item.id {
-                    Some(id) if !self.received.insert(id, session.generation, self.now) => {
+                    Some(id) if !self.received.insert(namespace, id, session.generation, self.now) => {
                         match notice.skipped(encoding) {
                             Some(frame) => frames.push(session.stamp(namespace, passed, encoding, frame)),
                             None => session.tracked.pass(passed),

@@ -4,11 +4,14 @@ use super::Settings;
 use super::inbox::{Busy, Inbox, PUBLICATION_BYTES};
 use super::message::{Broadcast, MailboxBroadcast, PageBroadcast, ToShard};
 use crate::client::Client;
+use crate::interest::Interest;
 use crate::mailbox::MailboxNotice;
 use crate::pages::PageNotice;
 use crate::protocol::Millis;
 use crate::publication::Notice;
 use crate::revocation::Revocation;
+use nodevent_protocol::topic;
+use smallvec::SmallVec;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::SemaphorePermit;
@@ -20,21 +23,22 @@ const PUBLICATION_FLOOR: usize = 2048;
 #[derive(Debug, Clone)]
 pub struct Shards {
     inboxes: Arc<[Arc<Inbox>]>,
+    interest: Arc<Interest>,
 }
 
 /// A place for one publication in every inbox, until it is used or dropped.
 #[derive(Debug)]
 pub struct Reservation<'a> {
     shards: &'a Shards,
-    permits: Vec<SemaphorePermit<'a>>,
+    permits: SmallVec<[SemaphorePermit<'a>; 4]>,
     cost: u32,
 }
 
 // === impl Shards ===
 
 impl Shards {
-    pub(super) fn new(inboxes: Vec<Arc<Inbox>>) -> Self {
-        Self { inboxes: inboxes.into() }
+    pub(super) fn new(inboxes: Vec<Arc<Inbox>>, interest: Arc<Interest>) -> Self {
+        Self { inboxes: inboxes.into(), interest }
     }
 
     /// Waits until every inbox has a place for a publication of about `bytes`, and reserves it.
@@ -43,7 +47,7 @@ impl Shards {
     /// Safe: the places are given back.
     pub async fn reserve(&self, bytes: usize) -> Reservation<'_> {
         let cost = bytes.clamp(PUBLICATION_FLOOR, PUBLICATION_BYTES) as u32;
-        let mut permits = Vec::with_capacity(self.inboxes.len());
+        let mut permits = SmallVec::with_capacity(self.inboxes.len());
         for inbox in self.inboxes.iter() {
             permits.extend(inbox.reserve(cost).await);
         }
@@ -122,14 +126,25 @@ impl Shards {
 // === impl Reservation ===
 
 impl Reservation<'_> {
-    /// Puts a notice into every inbox.
+    /// Puts a notice into the inbox of every shard that may have members of its room.
     pub fn deliver(self, namespace: u16, notice: Notice) {
-        for permit in self.permits {
-            permit.forget();
-        }
-        let broadcast = Arc::new(Broadcast { namespace, notice, cost: self.cost, arrived: Instant::now() });
-        for inbox in self.shards.inboxes.iter() {
-            inbox.put(ToShard::Broadcast(Arc::clone(&broadcast)));
+        let Self { shards: Shards { inboxes, interest }, permits, cost } = self;
+        let hash = match notice.topic() {
+            topic::ALL => None,
+            room => Some(interest.hash(namespace, room)),
+        };
+        let broadcast = Arc::new(Broadcast { namespace, notice, cost, arrived: Instant::now() });
+        let mut permits = permits.into_iter().enumerate();
+        let mut put = |shard: usize| {
+            // Those of the shards between are given back.
+            if let (Some(inbox), Some((_, permit))) = (inboxes.get(shard), permits.find(|(of, _)| *of == shard)) {
+                permit.forget();
+                inbox.put(ToShard::Broadcast(Arc::clone(&broadcast)));
+            }
+        };
+        match hash {
+            None => (0..inboxes.len()).for_each(put),
+            Some(hash) => interest.shards(hash).for_each(&mut put),
         }
     }
 

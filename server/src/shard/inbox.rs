@@ -150,6 +150,7 @@ impl Inbox {
 mod tests {
     use super::*;
     use crate::connection_id::ConnectionId;
+    use crate::interest::Interest;
     use crate::publication::{Notice, Publication};
     use crate::shard::Shards;
     use crate::shard::message::{PollingRequest, UpgradeRequest};
@@ -185,7 +186,8 @@ mod tests {
         let metrics = Arc::new(Metrics::default());
         let waker = mio::Waker::new(poll.registry(), mio::Token(0)).unwrap();
         let inbox = Arc::new(Inbox::new(waker, Arc::clone(&metrics)));
-        let shards = Shards::new(vec![Arc::clone(&inbox)]);
+        let interest = Arc::new(Interest::new(1));
+        let shards = Shards::new(vec![Arc::clone(&inbox)], Arc::clone(&interest));
         let id = ConnectionId::new(0, 0);
         let request =
             || ToShard::Upgrade(UpgradeRequest::Start { id, version: 4, reply: tokio::sync::oneshot::channel().0 });
@@ -198,8 +200,14 @@ mod tests {
         assert_eq!(shards.send_request(1, client(1), request()), Err(Busy), "there is no such shard");
         assert_eq!(metrics.overloaded_requests.load(Ordering::Relaxed), 1);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let place = runtime.block_on(shards.reserve(1));
-        place.deliver(0, Notice::Publication(Publication::stored("r", "{}", None)));
+        let publish = || {
+            let place = runtime.block_on(shards.reserve(1));
+            place.deliver(0, Notice::Publication(Publication::stored("r", "{}", None)));
+        };
+        publish();
+        assert!(inbox.messages.is_empty(), "the shard has no members of the room");
+        interest.add(0, interest.hash(0, "r"));
+        publish();
         shards.stop();
         let Some(ToShard::Broadcast(broadcast)) = inbox.take_message() else { panic!("a publication") };
         assert!(inbox.publication_budget.available_permits() < PUBLICATION_BYTES, "it may wait in the shard");

@@ -560,7 +560,7 @@ impl Shard {
                 }
             }
             let id = publication.marks.id.filter(|_| !encoding.receives_each_copy());
-            let has_other = id.is_some_and(|id| self.received.contains(id, generation));
+            let has_other = id.is_some_and(|id| self.received.contains(reply.namespace, id, generation));
             let passed = Passed { room: membership.room, position: publication.position, id: publication.marks.id };
             let frame = if publication.is_for(page) && !has_other {
                 received.extend(id);
@@ -582,7 +582,7 @@ impl Shard {
             recovered = false;
         }
         for id in received {
-            self.received.insert(id, generation, self.now);
+            self.received.insert(reply.namespace, id, generation, self.now);
         }
         if !recovered {
             self.metrics.failed_recoveries.fetch_add(1, Relaxed);
@@ -607,7 +607,7 @@ impl Shard {
         let frame = |item: QueuedPublication| {
             let passed = Passed { room: membership.room, position: item.position, id: item.id };
             let frame = match item.id {
-                Some(id) if !received.insert(id, reply_to.generation, *now) => item.skipped,
+                Some(id) if !received.insert(namespace, id, reply_to.generation, *now) => item.skipped,
                 _ => Some(item.frame),
             };
             match (frame, encoding) {

@@ -73,6 +73,7 @@ use crate::fair_shares::FairShares;
 use crate::histogram::ShardTimes;
 use crate::history::RecoveryReply;
 use crate::hub::Hub;
+use crate::interest::Interest;
 use crate::metrics::Metrics;
 use crate::namespace::Namespaces;
 #[cfg(doc)]
@@ -245,6 +246,7 @@ pub fn start(
     metrics: &Arc<Metrics>,
 ) -> io::Result<(Shards, Vec<thread::JoinHandle<()>>)> {
     let (mut inboxes, mut threads) = (Vec::new(), Vec::new());
+    let interest = Arc::new(Interest::new(count));
     for number in 0..count {
         let poll = Poll::new()?;
         let inbox = Arc::new(Inbox::new(mio::Waker::new(poll.registry(), WAKER)?, Arc::clone(metrics)));
@@ -256,7 +258,7 @@ pub fn start(
             requests: FairQueue::default(),
             slots: Slab::new(),
             sessions: 0,
-            hub: Hub::default(),
+            hub: Hub::new(Arc::clone(&interest), number as u8),
             encodings: Encodings::default(),
             concatenator: Concatenator::default(),
             delivery: DeliveryQueue::default(),
@@ -297,7 +299,7 @@ pub fn start(
         };
         threads.push(thread::Builder::new().name(format!("shard-{number}")).spawn(move || shard.run())?);
     }
-    Ok((Shards::new(inboxes), threads))
+    Ok((Shards::new(inboxes, interest), threads))
 }
 
 // === impl Settings ===
@@ -348,6 +350,7 @@ impl Shard {
             self.request_overdue_recoveries();
             self.complete_ready_joins();
             self.serve_mailboxes();
+            self.follow_changes();
             self.deliver();
             self.send_refreshes();
             self.received.expire(self.now);
@@ -363,6 +366,7 @@ impl Shard {
         let has_work = !self.read_again.is_empty()
             || !self.requests.is_empty()
             || !self.ready_recoveries.is_empty()
+            || self.pages.are_behind()
             || self.delivery.has_work()
             || !self.to_close.is_empty()
             || self.timers.next().is_some_and(|at| at <= self.now)

@@ -3,10 +3,14 @@
 //! A connection is known here before its page is read. So a change is in what is read, or is announced later, or both: then
 //! the page is read again. At most one read for each connection is on its way, and a few for each client: its others wait
 //! here, and are dropped with their connections.
+//!
+//! A visitor may open very many connections of one page, and each change of the page is for all of them. The newest ones,
+//! which are those of real pages, follow it at once, and the others in turns that are limited in time.
 
 use super::Shard;
 use super::message::PageBroadcast;
 use crate::client::Client;
+use crate::fair_queue::FairQueue;
 use crate::fair_shares::FairShares;
 use crate::outcome::Outcome;
 use crate::pages::{PageEvent, PageReply, PageReplyTo, Received};
@@ -15,11 +19,16 @@ use nodevent_protocol::pages::{PageDigest, Subscription};
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Reads of a shard that may wait for an engine. Clients share them. A connection without a place tries again.
 const MAX_READS: usize = 4_096;
 /// Those that one client may have there, because engines serve them in their order.
 const READS_PER_CLIENT: usize = 16;
+/// Connections of one page that follow a change before anything else happens.
+const FOLLOW_AT_ONCE: usize = 16;
+/// Time for connections that follow changes later, before publications, sockets and timers have their turn again.
+const FOLLOW_TURN: Duration = Duration::from_millis(1);
 
 /// The pages of a shard's connections.
 #[derive(Debug, Default)]
@@ -29,6 +38,8 @@ pub(super) struct ShardPages {
     /// The page of each connection in each namespace. Most connections are in one.
     of_slot: HashMap<u32, SmallVec<[OfSlot; 1]>>,
     reads: Reads,
+    /// The connections that are behind a change of their page. Some have followed it since, or are gone.
+    behind: FairQueue<Client, (u32, u16)>,
 }
 
 /// The page of a connection in a namespace.
@@ -40,6 +51,8 @@ struct OfSlot {
     read: Read,
     /// Whether the engine has the page: one that is not subscribed to anything is not stored.
     is_stored: bool,
+    /// Whether it is in [`ShardPages::behind`].
+    is_behind: bool,
     /// Shows engines that the connection still wants what it has requested.
     is_wanted: Arc<()>,
 }
@@ -152,6 +165,29 @@ impl ShardPages {
         }
         Some(removed)
     }
+
+    /// Whether connections wait for the next [`Shard::follow_changes`].
+    pub(super) fn are_behind(&self) -> bool {
+        !self.behind.is_empty()
+    }
+
+    /// A page has changed, which a connection follows later.
+    fn fall_behind(&mut self, slot: u32, namespace: u16) {
+        let Some(of_slot) = find(&mut self.of_slot, slot, namespace).filter(|one| !one.is_behind) else { return };
+        of_slot.is_behind = true;
+        self.behind.push(of_slot.client, (slot, namespace));
+    }
+
+    /// The next connection that follows a change.
+    fn next_behind(&mut self) -> Option<(u32, u16)> {
+        while let Some((_, (slot, namespace))) = self.behind.pop() {
+            let of_slot = find(&mut self.of_slot, slot, namespace);
+            if of_slot.is_some_and(|one| std::mem::take(&mut one.is_behind)) {
+                return Some((slot, namespace));
+            }
+        }
+        None
+    }
 }
 
 fn find(all: &mut HashMap<u32, SmallVec<[OfSlot; 1]>>, slot: u32, namespace: u16) -> Option<&mut OfSlot> {
@@ -167,7 +203,8 @@ impl Shard {
             self.pages.remove(slot, namespace);
             let client = Client::of(self.peer(slot));
             let is_wanted = Arc::default();
-            let known = OfSlot { namespace, page, client, read: Read::Idle, is_stored: false, is_wanted };
+            let (read, is_stored, is_behind) = (Read::Idle, false, false);
+            let known = OfSlot { namespace, page, client, read, is_stored, is_behind, is_wanted };
             self.pages.of_slot.entry(slot).or_default().push(known);
             self.pages.slots.entry((namespace, page)).or_default().push(slot);
         }
@@ -282,11 +319,29 @@ impl Shard {
         let PageBroadcast { namespace, notice, cost } = broadcast;
         self.delivery.release(*cost);
         let Some(slots) = self.pages.slots.get(&(*namespace, notice.page)).cloned() else { return };
-        for slot in slots {
+        let (later, at_once) = slots.split_at(slots.len().saturating_sub(FOLLOW_AT_ONCE));
+        for slot in at_once {
             if !notice.unsubscribed.is_empty() {
-                self.pass_on(slot, *namespace, &PageEvent::Unsubscribed(&notice.unsubscribed));
+                self.pass_on(*slot, *namespace, &PageEvent::Unsubscribed(&notice.unsubscribed));
             }
-            self.refresh_page(slot, *namespace);
+            self.refresh_page(*slot, *namespace);
+        }
+        // What they read says what is gone, too.
+        for slot in later {
+            self.pages.fall_behind(*slot, *namespace);
+        }
+    }
+
+    /// Lets connections follow changes of their pages, for as long as a turn lasts.
+    pub(super) fn follow_changes(&mut self) {
+        if !self.pages.are_behind() {
+            return;
+        }
+        let began = Instant::now();
+        while began.elapsed() < FOLLOW_TURN
+            && let Some((slot, namespace)) = self.pages.next_behind()
+        {
+            self.refresh_page(slot, namespace);
         }
     }
 
@@ -300,7 +355,7 @@ impl Shard {
             .map(|(slot, _)| *slot)
             .collect();
         for slot in all {
-            self.refresh_page(slot, namespace);
+            self.pages.fall_behind(slot, namespace);
         }
     }
 
@@ -371,6 +426,28 @@ mod tests {
             reads.cancel(client(1), number);
         }
         assert_eq!(reads.waiting.values().map(BTreeMap::len).sum::<usize>(), 1);
+    }
+
+    #[test]
+    fn connections_that_are_behind_follow_once_and_clients_have_their_turns() {
+        let mut pages = ShardPages::default();
+        let open = |pages: &mut ShardPages, slot, number| {
+            let page = PageDigest::of("key", "id");
+            let (client, is_wanted) = (client(number), Arc::default());
+            let (read, is_stored, is_behind) = (Read::Idle, false, false);
+            let one = OfSlot { namespace: 0, page, client, read, is_stored, is_behind, is_wanted };
+            pages.of_slot.entry(slot).or_default().push(one);
+        };
+        (0..100).for_each(|slot| open(&mut pages, slot, 1));
+        open(&mut pages, 200, 2);
+        for _ in 0..3 {
+            (0..100).chain([200, 300]).for_each(|slot| pages.fall_behind(slot, 0));
+        }
+        pages.remove(0, 0);
+        open(&mut pages, 0, 3);
+        let order: Vec<u32> = std::iter::from_fn(|| pages.next_behind()).map(|(slot, _)| slot).collect();
+        assert_eq!((order[0], order.len()), (200, 100), "each once, and not the one that has the slot now");
+        assert!(!pages.are_behind());
     }
 
     #[test]

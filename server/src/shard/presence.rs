@@ -115,14 +115,16 @@ impl Shard {
             return Err(PresenceError::TooMany);
         }
         let identity = session.identities.valid(namespace, now).filter(|one| !one.user.is_empty());
-        let mut identity = Identity::clone(identity.ok_or(PresenceError::NotEnabled)?);
+        let own = Arc::clone(identity.ok_or(PresenceError::NotEnabled)?);
+        let mut stated = Identity::clone(&own);
         if let Some(info) = info {
-            identity.info = Some(info.into());
+            stated.info = Some(info.into());
         }
         match self.present.connections.entry((slot, id)) {
-            hashbrown::hash_map::Entry::Occupied(_) => presence.local().update(room, &identity),
-            hashbrown::hash_map::Entry::Vacant(entry) if presence.local().enter(room, &identity) => {
-                entry.insert(Arc::new(identity));
+            hashbrown::hash_map::Entry::Occupied(_) => presence.local().update(room, &stated),
+            hashbrown::hash_map::Entry::Vacant(entry) if presence.local().enter(room, &stated) => {
+                // Without what it says about itself, which presence keeps as far as it is not too long.
+                entry.insert(own);
             }
             hashbrown::hash_map::Entry::Vacant(_) => return Err(PresenceError::TooMany),
         }

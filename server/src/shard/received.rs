@@ -14,8 +14,9 @@ const RETENTION: Millis = 60_000;
 /// duplicate. About 12 MB.
 const MAX: usize = 256 * 1024;
 
-/// An event, and the connection that has received it, by the generation of its slot.
-type Delivery = (PublicationId, u32);
+/// An event, the connection that has received it, by the generation of its slot, and the namespace: publishers of another one
+/// may use the same id.
+type Delivery = (PublicationId, u32, u16);
 
 /// The deliveries of the last minute.
 #[derive(Debug, Default)]
@@ -29,16 +30,17 @@ pub(super) struct Received {
 
 impl Received {
     /// Whether a connection has received a copy.
-    pub(super) fn contains(&self, id: PublicationId, generation: u32) -> bool {
-        self.known.contains(&(id, generation))
+    pub(super) fn contains(&self, namespace: u16, id: PublicationId, generation: u32) -> bool {
+        self.known.contains(&(id, generation, namespace))
     }
 
     /// Records that a connection receives a copy. Returns whether it is the first one.
-    pub(super) fn insert(&mut self, id: PublicationId, generation: u32, now: Millis) -> bool {
+    pub(super) fn insert(&mut self, namespace: u16, id: PublicationId, generation: u32, now: Millis) -> bool {
         self.expire(now);
-        let is_first = self.known.insert((id, generation));
+        let delivery = (id, generation, namespace);
+        let is_first = self.known.insert(delivery);
         if is_first {
-            self.order.push_back((now, (id, generation)));
+            self.order.push_back((now, delivery));
         }
         is_first
     }
@@ -68,10 +70,11 @@ mod tests {
     fn first_copy_is_received_and_the_others_are_not() {
         // T-20, W-19
         let (mut received, id) = (Received::default(), PublicationId::of("a"));
-        assert!(received.insert(id, 1, 0) && !received.insert(id, 1, 10));
-        assert!(received.contains(id, 1));
-        assert!(received.insert(id, 2, 10), "another connection");
-        assert!(received.insert(PublicationId::of("b"), 1, 10), "another event");
+        assert!(received.insert(0, id, 1, 0) && !received.insert(0, id, 1, 10));
+        assert!(received.contains(0, id, 1) && !received.contains(1, id, 1));
+        assert!(received.insert(0, id, 2, 10), "another connection");
+        assert!(received.insert(0, PublicationId::of("b"), 1, 10), "another event");
+        assert!(received.insert(1, id, 1, 10), "another namespace");
     }
 
     #[test]
@@ -79,7 +82,7 @@ mod tests {
         //
         let mut received = Received::default();
         for generation in 0..2 * MAX as u32 {
-            assert!(received.insert(PublicationId::of("a"), generation, 5));
+            assert!(received.insert(0, PublicationId::of("a"), generation, 5));
         }
         assert!(received.known.len() <= MAX && received.order.len() == received.known.len());
         received.expire(5 + RETENTION);

@@ -4,7 +4,8 @@
 //! its end. Encodings that say so receive nothing at the position of a refresh, and this sends the merged one instead.
 //! Until a member has received it, [`Refreshes::held_since`] is its position: what follows is not confirmed for it.
 //!
-//! A room has one gate, and a membership one refresh that waits, so there are no more of them than memberships.
+//! A room has one gate, and a membership one refresh that waits, so there are no more of them than memberships. To very many
+//! members it is assigned in turns.
 
 use super::Shard;
 use super::slot::Slot;
@@ -17,7 +18,7 @@ use hashbrown::HashMap;
 use nodevent_protocol::action_cable::refresh::Refresh;
 use nodevent_protocol::history::Position;
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -26,6 +27,10 @@ use std::time::{Duration, Instant};
 const MILLIS_PER_VIEWER: Millis = 1;
 /// Time for refreshes that are due, before others have their turn again.
 const TURN: Duration = Duration::from_millis(2);
+/// Time to assign refreshes to members, before others have their turn again.
+const SPREAD_TURN: Duration = Duration::from_millis(1);
+/// Members to which a refresh is assigned before the time is looked at, and other rooms have their turn.
+const MEMBERS_PER_TURN: usize = 128;
 
 /// See the head of this file.
 #[derive(Debug, Default)]
@@ -36,6 +41,20 @@ pub(super) struct Refreshes {
     waiting: HashMap<(u32, RoomId, EncodingId), Waiting>,
     /// The refreshes that wait, by their time. Some may be gone since.
     due: BinaryHeap<Reverse<(Millis, u32, RoomId, EncodingId)>>,
+    /// The refreshes that are being assigned to members.
+    spreads: HashMap<RoomId, Spread>,
+    /// The rooms in `spreads`, in the order of their turns. Some may be gone since.
+    turns: VecDeque<RoomId>,
+}
+
+/// A refresh that is being assigned to the members of a room.
+#[derive(Debug)]
+struct Spread {
+    merged: Merged,
+    window: Millis,
+    /// Members below this index have none. It goes from high to low, so that a leave, which swaps with the last, cannot skip a
+    /// member.
+    remaining: usize,
 }
 
 /// The refreshes of one room.
@@ -79,6 +98,9 @@ impl Merged {
 impl Refreshes {
     /// When something is due.
     pub(super) fn next(&self) -> Option<Millis> {
+        if !self.turns.is_empty() {
+            return Some(0);
+        }
         let opening = self.opening.peek().map(|Reverse((at, _))| *at);
         opening.into_iter().chain(self.due.peek().map(|Reverse((at, ..))| *at)).min()
     }
@@ -86,13 +108,29 @@ impl Refreshes {
     /// The position of the first refresh that a member of a room has not received.
     pub(super) fn held_since(&self, member: Member, room: RoomId) -> Option<Position> {
         let own = self.waiting.get(&(member.slot, room, member.encoding)).and_then(|waiting| waiting.merged.first);
-        // What waits for the member is older than what the gate holds.
-        own.or_else(|| self.gates.get(&room)?.held.as_ref()?.first)
+        // What waits for the member is older than what is being assigned, and that is older than what the gate holds.
+        own.or_else(|| self.spreads.get(&room)?.merged.first)
+            .or_else(|| self.gates.get(&room)?.held.as_ref()?.first)
     }
 
     /// A room is gone, and its id may be used again.
     pub(super) fn forget(&mut self, room: RoomId) {
         self.gates.remove(&room);
+        self.spreads.remove(&room);
+    }
+
+    /// A refresh is to be assigned to so many members. Those to which an earlier one was not assigned receive both as one.
+    fn spread(&mut self, room: RoomId, new: Merged, window: Millis, members: usize) {
+        match self.spreads.get_mut(&room) {
+            Some(spread) => {
+                spread.merged.add(&new);
+                spread.remaining = members;
+            }
+            None => {
+                self.spreads.insert(room, Spread { merged: new, window, remaining: members });
+                self.turns.push_back(room);
+            }
+        }
     }
 
     /// Accepts a refresh.
@@ -184,7 +222,11 @@ impl Shard {
         let Some(refresh) = Refresh::of_publication(&publication.text) else { return };
         let merged = Merged { refresh, first: publication.position };
         match self.refreshes.accept(room, merged, settings, self.now) {
-            Accepted::Now(merged) => self.spread_refresh(room, &merged, settings.window),
+            Accepted::Now(merged) => {
+                self.refreshes.spread(room, merged, settings.window, self.hub.members(room).len());
+                // One viewer does not wait.
+                self.spread_next();
+            }
             Accepted::Held => {}
             Accepted::Merged => {
                 self.metrics.merged_refreshes.fetch_add(1, Relaxed);
@@ -199,8 +241,10 @@ impl Shard {
         }
         let began = Instant::now();
         while let Some((room, merged, window)) = self.refreshes.open_next(self.now) {
-            self.spread_refresh(room, &merged, window);
+            self.refreshes.spread(room, merged, window, self.hub.members(room).len());
         }
+        while began.elapsed() < SPREAD_TURN && self.spread_next() {}
+        let began = Instant::now();
         while began.elapsed() < TURN
             && let Some((member, room, waiting)) = self.refreshes.take_due(self.now)
         {
@@ -210,12 +254,16 @@ impl Shard {
         }
     }
 
-    /// Sends a refresh to the viewers of a room, spread over a time.
-    fn spread_refresh(&mut self, room: RoomId, merged: &Merged, window: Millis) {
+    /// Assigns a refresh to some members of the room whose turn it is, each at a time of its own. Returns `false` if there is none.
+    fn spread_next(&mut self) -> bool {
         let Self { slots, hub, encodings, refreshes, now, .. } = self;
+        let Some(room) = refreshes.turns.pop_front() else { return false };
+        let Some(Spread { merged, window, remaining }) = refreshes.spreads.remove(&room) else { return true };
         let members = hub.members(room);
         let spread = window.min(MILLIS_PER_VIEWER * members.len() as Millis);
-        for member in members {
+        let until = remaining.min(members.len());
+        let from = until.saturating_sub(MEMBERS_PER_TURN);
+        for member in members[from..until].iter().rev() {
             let Some(Slot::Session(session)) = slots.get(member.slot as usize) else { continue };
             let Some(encoding) = encodings.get(member.encoding).filter(|one| one.merges_refreshes()) else {
                 continue;
@@ -225,6 +273,11 @@ impl Shard {
             let (at, generation, encoding) = (*now + delay, session.generation, Arc::clone(encoding));
             refreshes.wait(*member, room, Waiting { at, generation, encoding, merged: merged.clone() });
         }
+        if from > 0 {
+            refreshes.spreads.insert(room, Spread { merged, window, remaining: from });
+            refreshes.turns.push_back(room);
+        }
+        true
     }
 
     fn send_refresh(&mut self, member: Member, room: RoomId, waiting: &Waiting) {
@@ -306,6 +359,21 @@ mod tests {
         assert_eq!(refreshes.held_since(MEMBER, 1), None);
         let (room, ..) = refreshes.open_next(1_000).unwrap();
         assert_eq!((room, refreshes.open_next(1_000)), (2, None));
+    }
+
+    #[test]
+    fn a_refresh_that_is_being_assigned_is_held_and_a_later_one_is_merged() {
+        let mut refreshes = Refreshes::default();
+        refreshes.spread(7, merged(1, "a"), 100, 1_000);
+        assert_eq!(refreshes.next(), Some(0), "it is due");
+        assert_eq!(refreshes.held_since(MEMBER, 7), Some(Position { epoch: 1, offset: 1 }));
+        refreshes.spreads.get_mut(&7).unwrap().remaining = 10;
+        refreshes.spread(7, merged(5, "b"), 100, 1_001);
+        let spread = &refreshes.spreads[&7];
+        assert_eq!((spread.remaining, spread.merged.first.unwrap().offset), (1_001, 1));
+        assert_eq!((&spread.merged.refresh.request_id, refreshes.turns.len()), (&None, 1));
+        refreshes.forget(7);
+        assert_eq!(refreshes.held_since(MEMBER, 7), None);
     }
 
     #[test]

@@ -238,6 +238,7 @@ mod tests {
     use super::*;
     use crate::connection_state::Settings;
     use crate::hub::Hub;
+    use crate::interest::Interest;
     use nodevent_protocol::key::Secret;
     use std::time::Duration;
 
@@ -252,7 +253,7 @@ mod tests {
         let settings = Settings::new(Duration::from_secs(120), &[Secret::new("a-secret-of-a-namespace").unwrap()]);
         let mut tracked = Tracked::default();
         tracked.start(0, settings.sealer("/a", "pid").unwrap());
-        let mut hub = Hub::default();
+        let mut hub = Hub::new(Arc::new(Interest::new(1)), 0);
         let rooms: Vec<RoomId> = (0..100)
             .map(|number| match hub.join(0, 0, &format!("r{number}"), 0, 100) {
                 crate::hub::JoinOutcome::Joined(id) => id,
