@@ -82,7 +82,10 @@ impl<'a> Notification<'a> {
             key: Option<Value>,
         }
         let wire: Wire<'_> = serde_json::from_slice(body).map_err(|error| {
-            Invalid::new(format!("the body is not a JSON object of a notification: {error}"), SHAPE)
+            // Its own text may contain a part of the body.
+            let (line, column) = (error.line(), error.column());
+            let error = format!("the body is not a JSON object of a notification: line {line}, column {column}");
+            Invalid::new(error, SHAPE)
         })?;
         let users = match (wire.user, wire.users) {
             (Some(user), None) => vec![user],

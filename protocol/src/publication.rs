@@ -11,7 +11,7 @@ use crate::history::Position;
 use crate::page::PageHash;
 use crate::topic::{self, MAX_USER_BYTES};
 use crate::{room, targets};
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
@@ -141,12 +141,31 @@ pub fn marks_of(text: &str) -> Marks {
 }
 
 /// The users whose connections do not receive a publication, which its member `except_users` lists: the text that was
-/// checked when it was published. What is not a list of texts lists none.
+/// checked when it was published. What is not a list of texts, or has more than [`targets::MAX_TARGETS`], lists none.
 #[must_use]
 pub fn except_users(text: &str) -> Vec<Cow<'_, str>> {
     let members = serde_json::from_str::<Members<'_>>(text).ok();
     let list = members.and_then(|members| serde_json::from_str(members.except_users?.get()).ok());
-    list.unwrap_or_default()
+    list.map(|FewTexts(texts)| texts).unwrap_or_default()
+}
+
+/// Returns the text of a publication with an id of copies that belongs to `publisher`: equal for equal ids, and different from
+/// those of all others. `None`: it has no id.
+///
+/// A page reads the last member of a name, also one that is written with escapes. So there is only this one afterwards.
+#[must_use]
+pub fn with_own_id(text: &str, publisher: &str) -> Option<String> {
+    let WithoutId { mut text, id } = serde_json::from_str(text).ok()?;
+    match string(id?).filter(|id| !id.is_empty()) {
+        Some(id) => {
+            let hash = Sha256::new().chain_update((publisher.len() as u64).to_le_bytes()).chain_update(publisher);
+            let digest: [u8; 32] = hash.chain_update(&*id).finalize().into();
+            let number = digest.split_first_chunk().map_or(0, |(first, _)| u64::from_be_bytes(*first));
+            text += &format!(",{PUBLICATION_ID}:\"{number:016x}\"}}");
+        }
+        None => text.push('}'),
+    }
+    Some(text)
 }
 
 /// The text of a publication's message: a JSON value. `None`: it has none.
@@ -231,11 +250,21 @@ fn id(member: Option<&RawValue>) -> Option<PublicationId> {
     string(member?.get()).filter(|id| !id.is_empty()).map(|id| PublicationId::of(&id))
 }
 
+/// A string, borrowed if it has no escapes.
+#[derive(serde::Deserialize)]
+struct Borrowing<'a>(#[serde(borrow)] Cow<'a, str>);
+
 /// Returns the string that `raw` encodes, borrowed if it has no escapes.
 pub(crate) fn string(raw: &str) -> Option<Cow<'_, str>> {
-    #[derive(serde::Deserialize)]
-    struct Borrowing<'a>(#[serde(borrow)] Cow<'a, str>);
     serde_json::from_str(raw).ok().map(|Borrowing(text)| text)
+}
+
+/// Whether a name of a member, as it is written, is this one.
+pub(crate) fn is_named(raw: &str, name: &str) -> bool {
+    match raw.contains('\\') {
+        true => string(raw).as_deref() == Some(name),
+        false => raw.trim_matches('"') == name,
+    }
 }
 
 /// A member that is `null` is absent.
@@ -335,6 +364,72 @@ impl<'de> Visitor<'de> for MembersVisitor {
             }
         }
         Ok(members)
+    }
+}
+
+/// A list of texts that is not too long.
+struct FewTexts<'a>(Vec<Cow<'a, str>>);
+
+impl<'de> Deserialize<'de> for FewTexts<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(FewTextsVisitor)
+    }
+}
+
+struct FewTextsVisitor;
+
+impl<'de> Visitor<'de> for FewTextsVisitor {
+    type Value = FewTexts<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of texts")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut texts = Vec::new();
+        while let Some(Borrowing(text)) = list.next_element()? {
+            if texts.len() >= targets::MAX_TARGETS {
+                return Err(A::Error::custom("too many texts"));
+            }
+            texts.push(text);
+        }
+        Ok(FewTexts(texts))
+    }
+}
+
+/// The text of an object without its end and without its id, and the id as it is written, whatever the spelling of its name.
+struct WithoutId<'a> {
+    text: String,
+    id: Option<&'a str>,
+}
+
+impl<'de> Deserialize<'de> for WithoutId<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(WithoutIdVisitor)
+    }
+}
+
+struct WithoutIdVisitor;
+
+impl<'de> Visitor<'de> for WithoutIdVisitor {
+    type Value = WithoutId<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let (mut text, mut id) = ("{".to_owned(), None);
+        while let Some((name, value)) = map.next_entry::<&RawValue, &RawValue>()? {
+            let (name, value) = (name.get(), value.get());
+            if is_named(name, "publication_id") {
+                id = Some(value);
+                continue;
+            }
+            text.push_str(if text.len() == 1 { "" } else { "," });
+            text.extend([name, ":", value]);
+        }
+        Ok(WithoutId { text, id })
     }
 }
 
@@ -486,6 +581,39 @@ mod tests {
         ] {
             assert_eq!(parse(published.as_bytes()).unwrap().topic, topic, "{published}");
         }
+    }
+
+    #[test]
+    fn an_id_belongs_to_its_publisher_however_it_is_written() {
+        let own = |text: &str| with_own_id(text, "game");
+        let text = own(r#"{ "room": "r","publication_id":"a" ,"event":"e", "x":{"publication_id":1}}"#).unwrap();
+        let (before, id) = text.split_once(r#","publication_id":""#).unwrap();
+        assert_eq!(before, r#"{"room":"r","event":"e","x":{"publication_id":1}"#);
+        assert!(id.len() == 18 && id.ends_with("\"}"), "{text}");
+        for same in [
+            r#"{"room":"r","event":"e","x":{"publication_id":1},"publication_id":"b","publication_id":"\u0061"}"#,
+            r#"{"publication_id":"b","room":"r","publication\u005fid":"a","event":"e","x":{"publication_id":1}}"#,
+        ] {
+            assert_eq!(own(same).as_ref(), Some(&text));
+        }
+        for none in
+            [r#"{"publication_id":"a","room":"r","publication_id":null}"#, r#"{"room":"r","publication_id":7}"#]
+        {
+            assert_eq!(own(none).unwrap(), r#"{"room":"r"}"#);
+        }
+        assert_ne!(with_own_id(&text, "gam"), with_own_id(&text, "game"));
+        assert_eq!(own(r#"{"room":"r","message":{"publication_id":"a"}}"#), None);
+    }
+
+    #[test]
+    fn a_list_of_users_that_is_too_long_names_none() {
+        let text = |count: usize| {
+            let users: Vec<String> = (0..count).map(|number| format!("\"{number}\"")).collect();
+            format!(r#"{{"room":"r","event":"e","except_users":[{}]}}"#, users.join(","))
+        };
+        assert_eq!(except_users(&text(targets::MAX_TARGETS)).len(), targets::MAX_TARGETS);
+        assert_eq!(except_users(&text(targets::MAX_TARGETS + 1)).len(), 0);
+        assert_eq!(except_users(r#"{"except_users":["a",1]}"#).len(), 0);
     }
 
     #[test]

@@ -53,13 +53,22 @@ pub struct Several<'a> {
 /// # Errors
 /// Returns the first [`InvalidPublication`], with its index if the body is an array.
 pub fn parse_many(body: &[u8]) -> Result<Vec<Published<'_>>, (Option<usize>, InvalidPublication)> {
-    let text = std::str::from_utf8(body).map_err(|_| (None, InvalidPublication::NotUtf8))?;
+    let (texts, is_array) = texts(body).map_err(|invalid| (None, invalid))?;
+    let each = texts.into_iter().enumerate();
+    each.map(|(index, text)| parse_text(text).map_err(|invalid| (is_array.then_some(index), invalid))).collect()
+}
+
+/// The texts of one publication or of an array of them, which are not checked, and whether it is an array.
+///
+/// # Errors
+/// Returns [`InvalidPublication`]: the body is not UTF-8, or it begins an array and is not JSON.
+pub fn texts(body: &[u8]) -> Result<(Vec<&str>, bool), InvalidPublication> {
+    let text = std::str::from_utf8(body).map_err(|_| InvalidPublication::NotUtf8)?;
     if !text.trim_start_matches(WHITE).starts_with('[') {
-        return Ok(vec![parse_text(text).map_err(|invalid| (None, invalid))?]);
+        return Ok((vec![text], false));
     }
-    let elements: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| (None, not_json(&error)))?;
-    let each = elements.iter().enumerate();
-    each.map(|(index, element)| parse_text(element.get()).map_err(|invalid| (Some(index), invalid))).collect()
+    let elements: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| not_json(&error))?;
+    Ok((elements.into_iter().map(RawValue::get).collect(), true))
 }
 
 /// Parses one publication with any number of targets.

@@ -6,13 +6,15 @@
 //! # Source
 //! TURTED 3.3.6 (`RestPushConnector`, `Dispatcher`), and the older format of `TURTED_client` 4.0.2.
 
-use crate::publication::raw_members;
+use crate::publication::{WHITE, is_named, raw_members};
 use crate::targets::{self, Published};
 use crate::topic::{self, Topic};
 use crate::{publication::InvalidPublication, room};
+use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::collections::HashMap;
+use std::fmt;
 
 /// What the names of the rooms of channels begin with.
 pub const CHANNEL_PREFIX: &str = "turted:";
@@ -33,7 +35,6 @@ pub struct Push<'a> {
     users: Vec<String>,
     channels: Vec<String>,
     is_broadcast: bool,
-    auth: Option<&'a RawValue>,
 }
 
 /// The body is not JSON.
@@ -46,8 +47,8 @@ type Members<'a> = HashMap<String, &'a RawValue>;
 // === impl Push ===
 
 impl<'a> Push<'a> {
-    /// Reads the body of a push, also one of the format before TURTED 3.3.3. JSON that is not an object pushes nothing, and
-    /// has no password.
+    /// Reads the body of a push, also one of the format before TURTED 3.3.3. JSON that is not an object pushes nothing.
+    /// [`Push::password`] comes first.
     ///
     /// # Errors
     /// [`NotJson`].
@@ -55,9 +56,8 @@ impl<'a> Push<'a> {
         let text = std::str::from_utf8(body).map_err(|_| NotJson)?;
         let json: &RawValue = serde_json::from_str(text).map_err(|_| NotJson)?;
         let members = object(Some(json));
-        let auth = present(&members, "auth");
         if members.contains_key("cmd") {
-            return Ok(Self::of_command(&members, auth));
+            return Ok(Self::of_command(&members));
         }
         let targets = object(members.get("targets").copied());
         Ok(Self {
@@ -66,12 +66,11 @@ impl<'a> Push<'a> {
             users: names(&targets, &["users"]),
             channels: channels(&targets, &["channels"]),
             is_broadcast: targets.get("broadcast").is_some_and(|value| is_truthy(value)),
-            auth,
         })
     }
 
     /// The format before 3.3.3: `{cmd, auth, data: {event, user, users, channel, channels, payload}}`.
-    fn of_command(members: &Members<'a>, auth: Option<&'a RawValue>) -> Self {
+    fn of_command(members: &Members<'a>) -> Self {
         let command = members.get("cmd").and_then(|raw| string(raw)).unwrap_or_default();
         let data = object(members.get("data").copied());
         let (users, channels) = (names(&data, &["user", "users"]), channels(&data, &["channel", "channels"]));
@@ -82,14 +81,18 @@ impl<'a> Push<'a> {
             _ => (Vec::new(), Vec::new(), false),
         };
         let (event, payload) = (data.get("event").copied(), data.get("payload").copied());
-        Self { event, payload, users, channels, is_broadcast, auth }
+        Self { event, payload, users, channels, is_broadcast }
     }
 
-    /// The password: `auth` itself, or its member `password`.
-    #[must_use]
-    pub fn password(&self) -> Option<String> {
-        let auth = self.auth?;
-        string(auth).or_else(|| string(object(Some(auth)).get("password")?))
+    /// The password in the body of a push: `auth` itself, or its member `password`. Reads nothing else, because a program
+    /// without the password may send anything.
+    ///
+    /// # Errors
+    /// [`NotJson`].
+    pub fn password(body: &[u8]) -> Result<Option<String>, NotJson> {
+        let text = std::str::from_utf8(body).map_err(|_| NotJson)?;
+        let auth = member(text, "auth").map_err(|_| NotJson)?.filter(|auth| auth.get() != "null");
+        Ok(auth.and_then(|auth| string(auth).or_else(|| string(member(auth.get(), "password").ok()??))))
     }
 
     /// The publication, for [`Push::published`]. `None`: it has no target.
@@ -174,14 +177,40 @@ pub fn via(topic: Option<&str>) -> Value {
     }
 }
 
+/// A member of an object; the last one of its name. `None`: there is none, or it is something else. Reads the text once.
+fn member<'a>(json: &'a str, name: &str) -> serde_json::Result<Option<&'a RawValue>> {
+    struct Named<'n>(&'n str);
+
+    impl<'de> Visitor<'de> for Named<'_> {
+        type Value = Option<&'de RawValue>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut found = None;
+            while let Some(name) = map.next_key::<&RawValue>()? {
+                match is_named(name.get(), self.0) {
+                    true => found = Some(map.next_value()?),
+                    false => drop(map.next_value::<IgnoredAny>()?),
+                }
+            }
+            Ok(found)
+        }
+    }
+
+    if !json.trim_start_matches(WHITE).starts_with('{') {
+        return serde_json::from_str::<IgnoredAny>(json).map(|_| None);
+    }
+    let mut reader = serde_json::Deserializer::from_str(json);
+    let found = reader.deserialize_map(Named(name))?;
+    reader.end().map(|()| found)
+}
+
 /// The members of an object. None, if it is something else.
 fn object(raw: Option<&RawValue>) -> Members<'_> {
     raw.and_then(|raw| raw_members(raw.get())).unwrap_or_default()
-}
-
-/// A member that is not `null`.
-fn present<'a>(members: &Members<'a>, name: &str) -> Option<&'a RawValue> {
-    members.get(name).copied().filter(|raw| raw.get() != "null")
 }
 
 fn string(raw: &RawValue) -> Option<String> {
@@ -316,7 +345,7 @@ mod tests {
             let mut expected = json!({"event": "e", "message": 1});
             expected.as_object_mut().unwrap().extend(targets.as_object().unwrap().clone());
             assert_eq!(publication(&body.to_string()), Some(expected), "{command}");
-            assert_eq!(Push::parse(body.to_string().as_bytes()).unwrap().password().as_deref(), Some("p"));
+            assert_eq!(Push::password(body.to_string().as_bytes()).unwrap().as_deref(), Some("p"));
         }
         assert_eq!(publication(r#"{"cmd":"exit","data":{"user":"a"}}"#), None);
     }
@@ -333,7 +362,7 @@ mod tests {
             ("null", None),
         ] {
             let body = format!("{{\"auth\":{auth}}}");
-            assert_eq!(Push::parse(body.as_bytes()).unwrap().password().as_deref(), expected, "{auth}");
+            assert_eq!(Push::password(body.as_bytes()).unwrap().as_deref(), expected, "{auth}");
         }
     }
 

@@ -416,6 +416,14 @@ impl Publisher {
         }
     }
 
+    /// Whether it may publish to some users only, or to none.
+    pub fn is_limited_to_users(&self) -> bool {
+        match self {
+            Self::Key(key) => key.limit.as_ref().is_some_and(|limit| !limit.has_all_users()),
+            Self::Keyless => false,
+        }
+    }
+
     /// What engines need to know of it.
     pub fn of_engine(&self) -> capability::Publisher<'_> {
         match self {

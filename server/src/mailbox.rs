@@ -76,6 +76,8 @@ pub struct NewMessage<'a> {
     pub ttl: Option<Duration>,
     /// The same key stores once, within the age of the mailbox.
     pub idempotency_key: Option<&'a str>,
+    /// Whether its publisher is limited to some users, who must not fill the mailboxes of others.
+    pub is_limited: bool,
 }
 
 /// What became of a [`NewMessage`].
@@ -259,6 +261,17 @@ impl MailboxSettings {
     /// Whether a message for a user who was never seen is stored.
     pub fn stores_for_unknown(&self) -> bool {
         self.keep_unknown || self.age.is_zero()
+    }
+
+    /// The mailboxes of users who were never seen up to which a message may make another one. A publisher that is limited to
+    /// some users leaves the other half to those that are not.
+    pub fn max_mailboxes_for(&self, new: &NewMessage<'_>) -> usize {
+        if new.is_limited { self.max_mailboxes.div_ceil(2) } else { self.max_mailboxes }
+    }
+
+    /// The memory up to which a message may be stored, as for [`MailboxSettings::max_mailboxes_for`]. Bytes.
+    pub fn max_memory_for(&self, new: &NewMessage<'_>) -> usize {
+        if new.is_limited { self.max_memory / 2 } else { self.max_memory }
     }
 }
 

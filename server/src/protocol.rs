@@ -55,7 +55,8 @@ pub trait Protocol: fmt::Debug + Send {
     /// When [`Protocol::on_deadline`] is due, for heartbeats and timeouts.
     fn deadline(&self) -> Millis;
 
-    /// The memory of a message that has arrived in part: bytes that count towards the budget of all connections.
+    /// What of a client is kept beyond what clients need: a message that has arrived in part, commands that wait, long names. Bytes
+    /// that count towards the budget of all connections.
     fn arriving(&self) -> usize {
         0
     }

@@ -200,6 +200,12 @@ impl Publication {
         self.marks.except.is_none() || self.marks.except != page
     }
 
+    /// The memory of the users whose connections do not receive it. Bytes.
+    pub fn excluded_bytes(&self) -> usize {
+        let one = |user: &str| size_of::<Box<str>>() + user.len().next_multiple_of(16);
+        self.except_users.iter().map(|user| one(user)).sum()
+    }
+
     /// Whether the connections of a user do not receive it.
     pub fn excludes(&self, user: &str) -> bool {
         self.except_users.binary_search_by(|one| (**one).cmp(user)).is_ok()

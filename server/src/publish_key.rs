@@ -52,6 +52,15 @@ impl PublishKey {
     }
 }
 
+// === impl TargetLimit ===
+
+impl TargetLimit {
+    /// Whether it includes every user.
+    pub fn has_all_users(&self) -> bool {
+        self.users.contains(&NamePattern::StartingWith(String::new()))
+    }
+}
+
 // === impl NamePattern ===
 
 impl NamePattern {

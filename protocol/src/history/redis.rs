@@ -201,9 +201,9 @@ impl Scope {
     /// Returns the keys of a namespace's hooks: journal, state, keys of events, dead letters, lease, events of
     /// connections. All of them are in one slot of a cluster.
     #[must_use]
-    pub fn hooks(&self, namespace: &str) -> [String; 6] {
+    pub fn hooks(&self, namespace: &str) -> [String; 7] {
         let tag = format!("{}{PREFIX}{{{}:{namespace}}}:hooks", self.prefix, namespace.len());
-        ["journal", "state", "seen", "dead", "lease", "connections"].map(|kind| format!("{tag}:{kind}"))
+        ["journal", "state", "seen", "dead", "lease", "connections", "members"].map(|kind| format!("{tag}:{kind}"))
     }
 
     /// Returns the key that exists after a connection of a namespace was restored from its state.

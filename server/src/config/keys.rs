@@ -1631,7 +1631,7 @@ pub static LIMITS: Section = Section {
             "send_buffers_total",
             Size,
             Value("1GB"),
-            "What may be queued for all connections together, the responses to polls that are not read, and the messages of clients that have not arrived completely. \
+            "What may be queued for all connections together, the responses to polls that are not read, the messages of clients that have not arrived completely, and long identifiers of Action Cable. \
              Publications that wait for many members count once. Beyond it, the connections with the largest buffers of the address that holds the most are closed, and \
              recover when they return.",
             "The machine has much or little memory.",
@@ -1695,7 +1695,8 @@ pub static LIMITS: Section = Section {
             Number(1, 100_000_000),
             Value("100000"),
             "Mailboxes of a namespace for users who were never connected; with `mailbox: {age: 0}`, mailboxes that hold messages. \
-             Beyond it, messages for further users are rejected with 507.",
+             Beyond it, messages for further users are rejected with 507. A publish key that is limited to some users may \
+             take half of them.",
             "There are more users than that.",
             "1000000",
         ),
@@ -1703,8 +1704,8 @@ pub static LIMITS: Section = Section {
             "max_mailbox_memory",
             Size,
             Value("64MB"),
-            "Memory of all mailboxes of a namespace in the memory engine. Beyond it, messages are rejected with 507. Redis has its \
-             own `maxmemory`.",
+            "Memory of all mailboxes of a namespace in the memory engine. Beyond it, messages are rejected with 507. A publish key \
+             that is limited to some users may fill half of it. Redis has its own `maxmemory`.",
             "There are many users, or the machine has little memory.",
             "256MB",
         ),

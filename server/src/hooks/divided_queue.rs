@@ -1,7 +1,8 @@
-//! A queue of events in which clients that connect and disconnect take nothing from other events.
+//! A queue of events in which clients that connect, disconnect, enter and leave take nothing from other events.
 //!
 //! Every client that can reach the server can cause the events `connected` and `disconnected`. They get at most half of the
-//! queue, and are dropped before any other event.
+//! queue, and are dropped before any other event. Users can cause `entered` and `left`, in an open namespace for rooms that
+//! they make up. These are dropped next.
 
 use std::collections::VecDeque;
 use std::ops::AddAssign;
@@ -11,9 +12,14 @@ use std::ops::AddAssign;
 pub enum Part {
     /// `connected` and `disconnected`.
     Connections,
+    /// `entered` and `left`.
+    Members,
     /// All other events.
     Others,
 }
+
+/// The parts, in the order in which they are dropped.
+const PARTS: usize = 3;
 
 /// How many events were dropped.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -27,8 +33,8 @@ pub struct Dropped {
 /// See the head of this file.
 #[derive(Debug)]
 pub struct DividedQueue<T> {
-    connections: OfPart<T>,
-    others: OfPart<T>,
+    /// By [`Part`].
+    parts: [OfPart<T>; PARTS],
     /// The numbers of the oldest and the next event.
     first: i64,
     next: i64,
@@ -89,8 +95,7 @@ impl<T> OfPart<T> {
 
 impl<T> Default for DividedQueue<T> {
     fn default() -> Self {
-        let part = || OfPart { events: VecDeque::new(), bytes: 0 };
-        Self { connections: part(), others: part(), first: 0, next: 0 }
+        Self { parts: [(); PARTS].map(|()| OfPart { events: VecDeque::new(), bytes: 0 }), first: 0, next: 0 }
     }
 }
 
@@ -121,43 +126,37 @@ impl<T> DividedQueue<T> {
     /// Removes the oldest event.
     pub fn pop_front(&mut self) -> Option<T> {
         let number = |of_part: &OfPart<T>| of_part.events.front().map_or(i64::MAX, |entry| entry.number);
-        match number(&self.connections) < number(&self.others) {
-            true => self.connections.pop(),
-            false => self.others.pop(),
-        }
+        self.parts.iter_mut().min_by_key(|of_part| number(of_part))?.pop()
     }
 
     /// All events, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
-        let (mut connections, mut others) =
-            (self.connections.events.iter().peekable(), self.others.events.iter().peekable());
+        let mut parts = self.parts.each_ref().map(|of_part| of_part.events.iter().peekable());
         std::iter::from_fn(move || {
-            let is_connection = match (connections.peek(), others.peek()) {
-                (Some(connection), Some(other)) => connection.number < other.number,
-                (connection, _) => connection.is_some(),
-            };
-            if is_connection { connections.next() } else { others.next() }.map(|entry| &entry.event)
+            let numbers = parts.iter_mut().map(|part| part.peek().map_or(i64::MAX, |entry| entry.number));
+            let (oldest, _) = numbers.enumerate().min_by_key(|(_, number)| *number)?;
+            parts[oldest].next().map(|entry| &entry.event)
         })
     }
 
     /// Removes the events for which this is false.
     pub fn retain(&mut self, mut keeps: impl FnMut(&T) -> bool) {
-        self.connections.retain(&mut keeps);
-        self.others.retain(&mut keeps);
+        self.parts.iter_mut().for_each(|of_part| of_part.retain(&mut keeps));
     }
 
     /// Drops events until there are at most so many of at most so many bytes. One event may stay whatever its size.
     pub fn drop_excess(&mut self, max: usize, max_bytes: usize) -> Dropped {
         let mut dropped = Dropped::default();
-        while self.connections.events.len() > (max / 2).max(1)
-            || (self.connections.events.len() > 1 && self.connections.bytes > max_bytes / 2)
+        let connections = self.of(Part::Connections);
+        while connections.events.len() > (max / 2).max(1)
+            || (connections.events.len() > 1 && connections.bytes > max_bytes / 2)
         {
-            dropped.connections += self.connections.pop().map_or(0, |_| 1);
+            dropped.connections += connections.pop().map_or(0, |_| 1);
         }
         while self.len() > 1 && (self.len() > max || self.bytes() > max_bytes) {
-            match self.connections.pop() {
+            match self.of(Part::Connections).pop() {
                 Some(_) => dropped.connections += 1,
-                None => dropped.others += self.others.pop().map_or(0, |_| 1),
+                None => dropped.others += self.parts.iter_mut().find_map(OfPart::pop).map_or(0, |_| 1),
             }
         }
         dropped
@@ -165,7 +164,7 @@ impl<T> DividedQueue<T> {
 
     /// The number of events.
     pub fn len(&self) -> usize {
-        self.connections.events.len() + self.others.events.len()
+        self.parts.iter().map(|of_part| of_part.events.len()).sum()
     }
 
     /// Whether there is no event.
@@ -175,13 +174,15 @@ impl<T> DividedQueue<T> {
 
     /// The bytes of all events.
     pub fn bytes(&self) -> usize {
-        self.connections.bytes + self.others.bytes
+        self.parts.iter().map(|of_part| of_part.bytes).sum()
     }
 
     fn of(&mut self, part: Part) -> &mut OfPart<T> {
+        let [connections, members, others] = &mut self.parts;
         match part {
-            Part::Connections => &mut self.connections,
-            Part::Others => &mut self.others,
+            Part::Connections => connections,
+            Part::Members => members,
+            Part::Others => others,
         }
     }
 }
@@ -215,10 +216,26 @@ mod tests {
     }
 
     #[test]
-    fn both_parts_are_one_sequence() {
+    fn users_who_enter_and_leave_push_out_nothing_but_connections() {
         let mut queue = DividedQueue::default();
-        for (part, number) in [(Part::Others, 1), (Part::Connections, 2), (Part::Others, 3), (Part::Connections, 4)]
-        {
+        queue.push(Part::Connections, 10, 0);
+        (1..5).for_each(|number| queue.push(Part::Others, 10, number));
+        let mut dropped = Dropped::default();
+        for number in 5..100 {
+            queue.push(Part::Members, 10, number);
+            dropped += queue.drop_excess(8, 1000);
+        }
+        assert_eq!((dropped.connections, dropped.others), (1, 91));
+        assert_eq!(queue.iter().copied().collect::<Vec<_>>(), [1, 2, 3, 4, 96, 97, 98, 99]);
+        (100..104).for_each(|number| queue.push(Part::Others, 10, number));
+        assert_eq!(queue.drop_excess(8, 1000), Dropped { connections: 0, others: 4 });
+        assert_eq!(queue.iter().copied().collect::<Vec<_>>(), [1, 2, 3, 4, 100, 101, 102, 103]);
+    }
+
+    #[test]
+    fn all_parts_are_one_sequence() {
+        let mut queue = DividedQueue::default();
+        for (part, number) in [(Part::Others, 1), (Part::Connections, 2), (Part::Others, 3), (Part::Members, 4)] {
             queue.push(part, 1, number);
         }
         assert_eq!(queue.pop_front(), Some(1));

@@ -91,7 +91,7 @@ pub fn entered_or_left(publication: &str, at: u64) -> Option<(bool, HookEvent)> 
         json!({"type": if is_entered { "entered" } else { "left" }, "at": at, "room": presence.room}).to_string();
     let members = presence.message.get().strip_prefix('{')?;
     let text = format!("{},{members}", head.strip_suffix('}')?);
-    Some((is_entered, HookEvent { key: "".into(), text: text.into(), part: Part::Others }))
+    Some((is_entered, HookEvent { key: "".into(), text: text.into(), part: Part::Members }))
 }
 
 /// Adds the id of an event to its text.

@@ -2,6 +2,7 @@
 
 use super::audit::{Audit, Outcome};
 use super::{Http, PeerAddr, publish, reply};
+use crate::authorize::Publisher;
 use crate::clock::now_ms;
 use crate::mailbox::{Mailboxes, NewMessage, Stored};
 use crate::namespace::Namespace;
@@ -66,7 +67,7 @@ async fn notify(http: &Http, namespace: &Namespace, request: Request) -> Result<
             "send less, or raise `limits: max_mailbox_message` and `mailbox: bytes`",
         )));
     }
-    let (status, body) = store_all(http, namespace, &*mailboxes, &notification, &text).await;
+    let (status, body) = store_all(http, namespace, &*mailboxes, &publisher, &notification, &text).await;
     let outcome = if status == StatusCode::OK { Outcome::Published } else { Outcome::Failed };
     audit.log_notification(notification.users.len(), &notification.event, text.len(), outcome);
     let response = reply::with_type(status, "application/json", body.to_string());
@@ -93,17 +94,20 @@ async fn store_all(
     http: &Http,
     namespace: &Namespace,
     mailboxes: &dyn Mailboxes,
+    publisher: &Publisher,
     notification: &Notification<'_>,
     text: &str,
 ) -> (StatusCode, Value) {
     let (ttl, idempotency_key) = (notification.ttl, notification.key.as_deref());
+    let is_limited = publisher.is_limited_to_users();
     let mut ids: Vec<Option<String>> = Vec::with_capacity(notification.users.len());
     let (mut accepted, mut failure) = (0_usize, None);
     let metrics = &http.metrics;
     for users in notification.users.chunks(AT_A_TIME) {
         let stored = users
             .iter()
-            .map(|user| async move { mailboxes.store(&NewMessage { user, text, ttl, idempotency_key }).await });
+            .map(|user| NewMessage { user, text, ttl, idempotency_key, is_limited })
+            .map(|new| async move { mailboxes.store(&new).await });
         for stored in join_all(stored).await {
             match stored {
                 Ok(Stored::Stored { id, dropped }) => {

@@ -15,10 +15,12 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use nodevent_protocol::history::Position;
+use nodevent_protocol::publication::{self, InvalidPublication};
 use nodevent_protocol::targets::{self, Published};
 use nodevent_protocol::topic::Topic;
 use nodevent_protocol::trace::{self, TraceContext};
 use serde_json::json;
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::atomic::Ordering::Relaxed;
@@ -48,6 +50,8 @@ const WRONG_KEY: (&str, &str) = (
 );
 /// The longest idempotency key. Bytes.
 const MAX_IDEMPOTENCY_KEY: usize = 255;
+/// Bytes of publications that are parsed before other requests have their turn.
+const BYTES_AT_A_TIME: usize = 16 * 1024;
 
 /// Publishes the body to a namespace.
 pub(super) async fn serve(http: &Http, namespace: &Namespace, request: Request) -> Response {
@@ -80,7 +84,15 @@ async fn publish(http: &Http, namespace: &Namespace, request: Request) -> Result
     let of_request = trace_of(request.headers()).filter(|_| http.metrics.spans.are_on());
     let max_bytes = http.settings().max_publish_size;
     let body = read_body(http, request, max_bytes).await?;
-    let parsed = parse(http, namespace, &body, client)?;
+    let (texts, is_array) =
+        targets::texts(&body).map_err(|invalid| invalid_publication(http, namespace, None, &invalid, client))?;
+    let own = with_own_ids(&publisher, texts).await;
+    if own.iter().any(|text| text.len() > max_bytes) {
+        return Err(too_large(http, max_bytes));
+    }
+    let parsed = parse(&own).await.map_err(|(index, invalid)| {
+        invalid_publication(http, namespace, index.filter(|_| is_array), &invalid, client)
+    })?;
     let texts = of_request.map(|trace| with_trace(&parsed, trace, max_bytes)).unwrap_or_default();
     let traced: Vec<_> = texts.iter().filter_map(|text| targets::parse(text.as_bytes()).ok()).collect();
     // A text with a trace is a publication as it was without.
@@ -91,6 +103,33 @@ async fn publish(http: &Http, namespace: &Namespace, request: Request) -> Result
     audit.log(&publications, if published.is_ok() { Outcome::Published } else { Outcome::Failed });
     record_spans(http, namespace, &publications, began);
     published
+}
+
+/// The texts of publications. The ids of copies belong to a publisher that is limited: events of others, also in rooms to which it
+/// may not publish, have no such id.
+async fn with_own_ids<'a>(publisher: &Publisher, texts: Vec<&'a str>) -> Vec<Cow<'a, str>> {
+    let limited = match publisher {
+        Publisher::Key(key) => key.limit.is_some().then_some(&*key.id),
+        Publisher::Keyless => None,
+    };
+    let (mut own, mut read) = (Vec::with_capacity(texts.len()), 0);
+    for text in texts {
+        let changed = limited.and_then(|id| publication::with_own_id(text, id));
+        own.push(changed.map_or(Cow::Borrowed(text), Cow::Owned));
+        if limited.is_some() {
+            give_way(&mut read, text).await;
+        }
+    }
+    own
+}
+
+/// Lets other requests have their turn after each [`BYTES_AT_A_TIME`] that were read of one.
+async fn give_way(read: &mut usize, text: &str) {
+    *read += text.len();
+    if *read >= BYTES_AT_A_TIME {
+        *read = 0;
+        tokio::task::yield_now().await;
+    }
 }
 
 /// The trace of a request, if it is sampled: the header `traceparent`, which HTTP clients send that are instrumented.
@@ -245,14 +284,7 @@ pub(super) async fn read_body(
     let client = PeerAddr::of(request.extensions());
     body::read(http, request.into_body(), max_bytes, client).await.map_err(|error| {
         Box::new(match error {
-            BodyError::TooLarge => {
-                http.metrics.count_oversized_publish();
-                reply::error(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    &format!("the body is larger than {max_bytes} bytes"),
-                    "send less at a time, or raise `limits: max_publish_size`",
-                )
-            }
+            BodyError::TooLarge => return too_large(http, max_bytes),
             BodyError::Timeout => reply::body_timeout(),
             BodyError::Overloaded => reply::busy(),
             BodyError::Incomplete => {
@@ -262,23 +294,42 @@ pub(super) async fn read_body(
     })
 }
 
-/// Parses one publication or an array of them. All of them are checked before the first copy is published.
-fn parse<'a>(
+/// Counts a publication that is too large. Returns the response that rejects it.
+fn too_large(http: &Http, max_bytes: usize) -> Box<Response> {
+    http.metrics.count_oversized_publish();
+    Box::new(reply::error(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        &format!("the body is larger than {max_bytes} bytes"),
+        "send less at a time, or raise `limits: max_publish_size`",
+    ))
+}
+
+/// Parses publications. All of them are checked before the first copy is published.
+async fn parse<'a>(texts: &'a [Cow<'_, str>]) -> Result<Vec<Published<'a>>, (Option<usize>, InvalidPublication)> {
+    let (mut parsed, mut read) = (Vec::with_capacity(texts.len()), 0);
+    for (index, text) in texts.iter().enumerate() {
+        parsed.push(targets::parse(text.as_bytes()).map_err(|invalid| (Some(index), invalid))?);
+        give_way(&mut read, text).await;
+    }
+    Ok(parsed)
+}
+
+/// Counts and logs an invalid publication. Returns the response that rejects it.
+fn invalid_publication(
     http: &Http,
     namespace: &Namespace,
-    body: &'a [u8],
+    index: Option<usize>,
+    invalid: &InvalidPublication,
     client: IpAddr,
-) -> Result<Vec<Published<'a>>, Box<Response>> {
-    targets::parse_many(body).map_err(|(index, invalid)| {
-        http.metrics.count_invalid_publish(&invalid);
-        tracing::warn!(namespace = &*namespace.name, %client, reason = %invalid, "publish rejected: invalid publication");
-        let place = index.map_or(String::new(), |index| format!("publication {index}: "));
-        Box::new(reply::error(
-            StatusCode::BAD_REQUEST,
-            &format!("{place}{invalid}"),
-            r#"send {"room": "…", "event": "…", "message": …}, also with `rooms`, `users` or `broadcast`, or an array of such objects"#,
-        ))
-    })
+) -> Box<Response> {
+    http.metrics.count_invalid_publish(invalid);
+    tracing::warn!(namespace = &*namespace.name, %client, reason = %invalid, "publish rejected: invalid publication");
+    let place = index.map_or(String::new(), |index| format!("publication {index}: "));
+    Box::new(reply::error(
+        StatusCode::BAD_REQUEST,
+        &format!("{place}{invalid}"),
+        r#"send {"room": "…", "event": "…", "message": …}, also with `rooms`, `users` or `broadcast`, or an array of such objects"#,
+    ))
 }
 
 /// Publishes in order, and stops at the first failure.

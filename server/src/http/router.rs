@@ -162,7 +162,7 @@ impl HttpService {
             request.extensions_mut().insert(visitor.clone());
         }
         let client = PeerAddr::of(request.extensions());
-        let is_counted = matches!(self.kind, Kind::Public { .. })
+        let is_counted = matches!(self.kind, Kind::Public { .. } | Kind::Push)
             && source.is_proxy(trusted)
             && !trusted.contains(client)
             && !HEALTH_CHECKS.contains(&request.uri().path());

@@ -110,7 +110,7 @@ async fn send(http: &Http, request: Request) -> Result<(), Box<Response>> {
         return Err(rejection(StatusCode::FORBIDDEN, "This ApiKey may not send to one of these rooms."));
     }
     let text = web_service::mailbox_text(&sent.event, &sent.arguments, resync, now_ms());
-    let stored = store(http, namespace, &users, &text).await;
+    let stored = store(http, namespace, &publisher, &users, &text).await;
     if !users.is_empty() {
         let outcome = if stored.is_ok() { Outcome::Published } else { Outcome::Failed };
         audit.log_notification(users.len(), &sent.event, text.len(), outcome);
@@ -171,6 +171,7 @@ fn authorize<'a>(
 async fn store<'a>(
     http: &Http,
     namespace: &Namespace,
+    publisher: &Publisher,
     users: &[&'a str],
     text: &str,
 ) -> Result<Vec<&'a str>, Box<Response>> {
@@ -186,10 +187,11 @@ async fn store<'a>(
         let error = format!("The message is larger than {max} bytes.");
         return Err(rejection(StatusCode::PAYLOAD_TOO_LARGE, &error));
     }
+    let is_limited = publisher.is_limited_to_users();
     let (mut have_it, mut failure, metrics) = (Vec::with_capacity(users.len()), None, &http.metrics);
     for users in users.chunks(AT_A_TIME) {
         let stored = users.iter().map(|user| async move {
-            mailboxes.store(&NewMessage { user, text, ttl: None, idempotency_key: None }).await
+            mailboxes.store(&NewMessage { user, text, ttl: None, idempotency_key: None, is_limited }).await
         });
         for (user, stored) in users.iter().zip(join_all(stored).await) {
             match stored {
@@ -248,8 +250,8 @@ fn parse(body: &[u8], is_form: bool, max_name: usize) -> Result<Sent, String> {
         let arguments = fields.remove("args").map(|arguments| arguments.to_string());
         (fields.remove("rooms"), fields.remove("event"), arguments)
     } else {
-        let written: Written<'_> =
-            serde_json::from_slice(body).map_err(|error| format!("The body is not a JSON object: {error}."))?;
+        let written: Written<'_> = serde_json::from_slice(body)
+            .map_err(|error| format!("The body is not a JSON object: {}.", place_of(&error)))?;
         // serde reads a `null` as a missing member.
         let has_null = || body_has_null_args(body).then(|| "null".to_owned());
         (written.rooms, written.event, written.args.map(|args| args.get().to_owned()).or_else(has_null))
@@ -285,6 +287,11 @@ fn parse(body: &[u8], is_form: bool, max_name: usize) -> Result<Sent, String> {
         Some(argument) => format!("[{argument}]"),
     };
     Ok(Sent { rooms: names, event, arguments })
+}
+
+/// Where an error is. Its own text may contain a part of the body.
+fn place_of(error: &serde_json::Error) -> String {
+    format!("line {}, column {}", error.line(), error.column())
 }
 
 /// Whether a JSON object has `"args": null`, which is an argument.

@@ -9,7 +9,9 @@
 use super::audit::{Audit, Outcome};
 use super::{Endpoint, Http, PeerAddr, ResponseFuture, body, publish, reply};
 use crate::authorize::{Publisher, constant_time_eq};
+use crate::client::Client;
 use crate::config::turted::Push as Settings;
+use crate::fair_turns::FairTurns;
 use crate::namespace::Namespace;
 use crate::publish_key::PublishKey;
 use axum::body::Body;
@@ -36,6 +38,9 @@ pub struct TurtedPush {
     key: Arc<PublishKey>,
     /// Whether it has a listener of its own, on which every path is its.
     is_alone: bool,
+    /// The password is in the body, so bodies of programs without it are read, too: one at a time, and clients one after
+    /// another.
+    turns: Arc<FairTurns>,
 }
 
 // === impl TurtedPush ===
@@ -49,6 +54,7 @@ impl TurtedPush {
             path: settings.path.clone(),
             key: Arc::new(PublishKey { id: "turted.push".to_owned(), key, limit: None, may_revoke: false }),
             is_alone: settings.listen.is_some(),
+            turns: Arc::default(),
         }
     }
 
@@ -91,11 +97,20 @@ impl TurtedPush {
                 BodyError::Incomplete => text(StatusCode::BAD_REQUEST, "Data was not json"),
             })
         })?;
-        let Ok(push) = Push::parse(&body) else {
+        let not_json = |_| {
             http.metrics.rejected_requests.fetch_add(1, Relaxed);
-            return Err(Box::new(text(StatusCode::BAD_REQUEST, "Data was not json")));
+            Box::new(text(StatusCode::BAD_REQUEST, "Data was not json"))
         };
-        self.authorize(http, namespace, &push, &parts)?;
+        // What a program without the password sends is not read any further.
+        let password = {
+            let (_ticket, turn) = self.turns.wait(Client::of(client));
+            let _turn = turn.await;
+            // Other requests have their turns in between.
+            tokio::task::yield_now().await;
+            Push::password(&body)
+        };
+        self.authorize(http, namespace, password.map_err(not_json)?.as_deref(), &parts)?;
+        let push = Push::parse(&body).map_err(not_json)?;
         let ok = Ok(text(StatusCode::OK, "OK"));
         let Some(publication) = push.publication() else { return ok };
         let published = Push::published(&publication).map_err(|invalid| {
@@ -116,14 +131,10 @@ impl TurtedPush {
         &self,
         http: &Http,
         namespace: &Namespace,
-        push: &Push<'_>,
+        password: Option<&str>,
         parts: &Parts,
     ) -> Result<(), Box<Response>> {
-        let password = push.password();
-        if password
-            .as_deref()
-            .is_some_and(|password| constant_time_eq(password.as_bytes(), self.key.key.as_bytes()))
-        {
+        if password.is_some_and(|password| constant_time_eq(password.as_bytes(), self.key.key.as_bytes())) {
             return Ok(());
         }
         http.metrics.rejected_requests.fetch_add(1, Relaxed);

@@ -61,9 +61,12 @@ async fn deliver(text: &str, fanout: &Fanout) {
 
 /// The publication of a push. `None`: it has no target.
 fn publication_of(bytes: &[u8], password: &Secret) -> Result<Option<String>, &'static str> {
-    let push = Push::parse(bytes).map_err(|_| "it is not JSON")?;
-    let is_right = push.password().is_some_and(|sent| constant_time_eq(sent.as_bytes(), password.as_bytes()));
-    if is_right { Ok(push.publication()) } else { Err("its password is missing or wrong") }
+    let not_json = |_| "it is not JSON";
+    let sent = Push::password(bytes).map_err(not_json)?;
+    if !sent.is_some_and(|sent| constant_time_eq(sent.as_bytes(), password.as_bytes())) {
+        return Err("its password is missing or wrong");
+    }
+    Push::parse(bytes).map(|push| push.publication()).map_err(not_json)
 }
 
 #[cfg(test)]

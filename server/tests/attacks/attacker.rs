@@ -4,6 +4,9 @@ use crate::support::http::Io;
 use crate::support::raw::{Raw, handshake, handshake_request};
 use crate::support::wait::in_time;
 use crate::support::{Request, Response, Site};
+use futures_util::future::join_all;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt as _;
@@ -33,6 +36,24 @@ pub(crate) async fn repeat(mut part: impl AsyncFnMut()) {
     while began.elapsed() < LENGTH {
         part().await;
     }
+}
+
+/// Sends a request on many connections, again and again. Prints how often each status came.
+pub(crate) async fn flood(site: &Site, request: &Request, connections: usize) {
+    let statuses = RefCell::new(BTreeMap::<u16, usize>::new());
+    let one = async |_| {
+        let mut client = PollingClient::connect(site).await;
+        repeat(async || {
+            let status = client.send(request).await.map(|response| response.status);
+            *statuses.borrow_mut().entry(status.unwrap_or_default()).or_default() += 1;
+            if status.is_none_or(|status| status >= 500) {
+                client = PollingClient::connect(site).await;
+            }
+        })
+        .await;
+    };
+    join_all((0..connections).map(one)).await;
+    println!("statuses: {:?}", statuses.into_inner());
 }
 
 /// A client with many polling sessions on one TCP connection.

@@ -28,6 +28,8 @@ const PAGES: usize = 300;
 const CHANNELS: usize = 30;
 /// Pages and their channels, of which a pattern matches all.
 const PUSHED: (usize, usize) = (10, 90);
+/// Connections of one page, and its channels.
+const CONNECTED: (usize, usize) = (2_000, 95);
 /// Patterns of one request, as many as it may have.
 const PATTERNS: usize = 8;
 /// Connections that call, each with as many calls at a time as one may have.
@@ -123,6 +125,67 @@ fn flood_of_pushes_with_patterns_delays_no_other_client() {
             .await;
             pages.abort_all();
         }
+    });
+}
+
+/// A visitor connects one page very often, and the application changes what the page is subscribed to, as it does when a
+/// visitor acts.
+#[test]
+fn changes_of_a_page_with_very_many_connections_delay_no_other_client() {
+    attacker::run(async {
+        let pages = format!("protocol: pakyow, pages: {{secret: {PAGES_SECRET}}}");
+        let process = Process::start(&format!("shards: 1\n/nodevent: {{open: true}}\n{NS}: {{{pages}}}\n")).await;
+        let (site, visitor) = (&process.site, Visitor::of('a', 1));
+        let channels: Vec<String> = (0..CONNECTED.1).map(|one| format!("{one:0>40}")).collect();
+        visitor.subscribe(site, NS, &channels.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        let mut open = Vec::new();
+        for _ in 0..CONNECTED.0 {
+            open.push(visitor.connect(site, NS).await);
+        }
+        process.metric_is("nodevent_connections", CONNECTED.0 as i64).await;
+        let mut changes = 0;
+        assert_unnoticed(&site.address, async || {
+            attacker::repeat(async || {
+                visitor.subscribe(site, NS, &["another"]).await;
+                visitor.unsubscribe(site, NS, &["another"]).await;
+                changes += 2;
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            })
+            .await;
+        })
+        .await;
+        println!("{changes} changes");
+    });
+}
+
+/// A program with a key for some rooms pushes with patterns that match nothing, while there are very many channels.
+#[test]
+fn patterns_and_very_many_channels_delay_no_other_client() {
+    attacker::run(async {
+        let pages = format!("protocol: pakyow, pages: {{secret: {PAGES_SECRET}}}");
+        let process = Process::start(&format!("shards: 1\n/nodevent: {{open: true}}\n{NS}: {{{pages}}}\n")).await;
+        let mut client = PollingClient::connect(&process.site).await;
+        for page in 0..1_000 {
+            let names: Vec<String> = (0..100).map(|one| format!("{page}-{one:0>20}")).collect();
+            let change = json!({"page": Visitor::of('a', page).digest(), "subscribe": names}).to_string();
+            let response = client.send(&Request::post("/api/live/pages", change)).await.unwrap();
+            assert_eq!(response.status, 200, "{}", response.text());
+        }
+        let mut pages = Vec::new();
+        assert_unnoticed(&process.site.address, async || {
+            let statuses = flood(&process, |number| {
+                let channels: Vec<String> = (0..PATTERNS).map(|one| format!("*0*0*0*0*0*{one}x*")).collect();
+                Request::post("/api/live/push", json!({"channels": channels, "message": number}).to_string())
+            });
+            let connects = attacker::repeat(async || {
+                let visitor = Visitor::of('a', pages.len() % 1_000);
+                pages.push(visitor.connect(&process.site, NS).await);
+            });
+            let (statuses, ()) = futures_util::future::join(statuses, connects).await;
+            // Each looks at eight times as many names as there are channels.
+            assert_flooded(&statuses, &[200], CONNECTIONS);
+        })
+        .await;
     });
 }
 

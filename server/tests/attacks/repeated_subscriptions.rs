@@ -4,7 +4,7 @@
 use crate::attacker;
 use crate::bystander::assert_unnoticed;
 use crate::process::Process;
-use crate::support::cable::{Cable, STREAM_KEY, confirmed, message, turbo_with};
+use crate::support::cable::{Cable, STREAM_KEY, command, confirmed, message, turbo_with};
 use serde_json::json;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -13,6 +13,8 @@ use tokio::task::JoinSet;
 const CONNECTIONS: usize = 8;
 /// Subscriptions of each, which together would receive 12 MB of a message.
 const IDENTIFIERS: usize = 128;
+/// Connections of viewers, each with as many subscriptions.
+const VIEWERS: usize = 100;
 /// The size of a message. Bytes.
 const MESSAGE: usize = 100_000;
 
@@ -71,5 +73,36 @@ fn subscriptions_of_one_connection_to_one_stream_delay_no_other_client() {
         for identifier in &identifiers {
             assert!(received.contains(&message(identifier, text.as_str())), "{identifier}");
         }
+    });
+}
+
+/// Very many viewers of a stream: each refresh of the application is for all of them.
+#[test]
+fn refreshes_for_very_many_subscriptions_delay_no_other_client() {
+    attacker::run(async {
+        let configuration = format!(
+            "shards: 1\n/cable: {{protocol: action_cable, action_cable: {{signed_stream_key: {STREAM_KEY}}}}}\n\
+             /nodevent: {{open: true}}\n"
+        );
+        let process = Process::start(&configuration).await;
+        let mut viewers = JoinSet::new();
+        for connection in 0..VIEWERS {
+            let mut client = Cable::rails(&process.site).await;
+            for number in 0..IDENTIFIERS {
+                client.send(&command("subscribe", &turbo_with("posts", &json!({"n": [connection, number]})))).await;
+            }
+            viewers.spawn(async move { while client.0.next().await.is_some() {} });
+        }
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_unnoticed(&process.site.address, async || {
+            attacker::repeat(async || {
+                let refresh = "<turbo-stream action=\"refresh\"></turbo-stream>";
+                process.site.emit("/cable", "posts", "e", refresh).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            })
+            .await;
+        })
+        .await;
+        viewers.abort_all();
     });
 }

@@ -384,9 +384,9 @@ fn idempotency_key(room: &str, key: &str) -> String {
     format!("{}:{room}{key}", room.len())
 }
 
-/// Returns the memory of a stored publication: its text, and as much for compressed frames.
+/// Returns the memory of a stored publication: its text, as much for compressed frames, and who does not receive it.
 fn memory_of(publication: &Publication) -> usize {
-    ENTRY_OVERHEAD + 2 * publication.text.len()
+    ENTRY_OVERHEAD + 2 * publication.text.len() + publication.excluded_bytes()
 }
 
 #[cfg(test)]

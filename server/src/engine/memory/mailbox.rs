@@ -158,8 +158,8 @@ impl MemoryMailboxes {
         let key_bytes = new.idempotency_key.map_or(0, key_memory);
         let message_bytes = new.text.len() + ID_BYTES + MESSAGE_OVERHEAD + EXPIRY_OVERHEAD;
         let needed = message_bytes + key_bytes + MAILBOX_OVERHEAD + new.user.len();
-        if !is_known && self.unseen >= self.settings.max_mailboxes || self.bytes + needed > self.settings.max_memory
-        {
+        let (max_mailboxes, max_memory) = (self.settings.max_mailboxes_for(new), self.settings.max_memory_for(new));
+        if !is_known && self.unseen >= max_mailboxes || self.bytes + needed > max_memory {
             return StoreOutcome::Not(Stored::Full);
         }
         if let Some(id) = new.idempotency_key.and_then(|key| self.stored_before(new.user, key, now)) {
@@ -416,7 +416,7 @@ mod tests {
     }
 
     fn new(user: &str) -> NewMessage<'_> {
-        NewMessage { user, text: TEXT, ttl: None, idempotency_key: None }
+        NewMessage { user, text: TEXT, ttl: None, idempotency_key: None, is_limited: false }
     }
 
     fn all() -> PageRequest {

@@ -16,7 +16,8 @@ use crate::store::{Source, Store};
 use nodevent_protocol::history::Position;
 use nodevent_protocol::pages::{self, ITSELF, PageDigest, Subscription};
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -41,14 +42,16 @@ pub(super) struct PagesInMemory {
 
 /// Pages that a checkpoint writes under one lock.
 const STEP: usize = 64;
+/// Channels that a search reads under one lock. There may be hundreds of thousands.
+const SEARCH_STEP: usize = 512;
 
 #[derive(Debug, Default)]
 pub(super) struct State {
     pages: HashMap<PageDigest, Page>,
     /// When pages are forgotten.
     expiries: BTreeSet<(Instant, PageDigest)>,
-    /// How many pages are subscribed to each channel.
-    channels: HashMap<Box<str>, usize>,
+    /// How many pages are subscribed to each channel. By name, so that a search can continue behind the last one.
+    channels: BTreeMap<Box<str>, usize>,
 }
 
 #[derive(Debug)]
@@ -145,11 +148,25 @@ impl Pages for PagesInMemory {
         is_visible: &'a IsVisible<'a>,
         max: usize,
     ) -> Pending<'a, Option<Vec<String>>> {
-        let state = self.state();
-        let names = state.channels.keys().filter(|name| pages::matches(pattern, name) && is_visible(name));
-        let mut found: Vec<String> = names.take(max + 1).map(ToString::to_string).collect();
-        found.sort_unstable();
-        Box::pin(std::future::ready(Ok((found.len() <= max).then_some(found))))
+        Box::pin(async move {
+            let (mut found, mut last) = (Vec::new(), None::<Box<str>>);
+            loop {
+                // They are compared without the lock, for which shards may wait.
+                let names = self.state().names_after(pattern, last.as_deref());
+                let is_found = |name: &&str| pages::matches(pattern, name) && is_visible(name);
+                let matching = names.iter().map(|name| &**name).filter(is_found);
+                found.extend(matching.take(max + 1 - found.len()).map(str::to_owned));
+                if found.len() > max {
+                    return Ok(None);
+                }
+                if names.len() < SEARCH_STEP {
+                    return Ok(Some(found));
+                }
+                last = names.into_iter().next_back();
+                // Other requests have their turns.
+                tokio::task::yield_now().await;
+            }
+        })
     }
 
     fn open(&self, page: PageDigest, _reply_to: PageReplyTo) -> Outcome<Vec<Subscription>> {
@@ -204,6 +221,14 @@ impl State {
                 self.channels.remove(channel);
             }
         }
+    }
+
+    /// Channels behind `last` that begin as a pattern does: those of one step of a search. Fewer are the last ones.
+    fn names_after(&self, pattern: &str, last: Option<&str>) -> Vec<Box<str>> {
+        let start = pattern.split_once('*').map_or(pattern, |(start, _)| start);
+        let from = last.map_or(Bound::Included(start), Bound::Excluded);
+        let names = self.channels.range::<str, _>((from, Bound::Unbounded)).map(|(name, _)| name);
+        names.take_while(|name| name.starts_with(start)).take(SEARCH_STEP).cloned().collect()
     }
 
     fn change(
@@ -370,7 +395,7 @@ mod tests {
         let later = now + SETTINGS.initial;
         assert!(state.open(page(7), SETTINGS.grace, later).is_empty(), "also before it is removed");
         while state.remove_expired(later) > 0 {}
-        assert!(state.pages.capacity() == 0 && state.channels.capacity() == 0 && state.expiries.is_empty());
+        assert!(state.pages.capacity() == 0 && state.channels.is_empty() && state.expiries.is_empty());
     }
 
     #[test]
@@ -429,5 +454,28 @@ mod tests {
         assert_eq!(names(&state.open(page(1), SETTINGS.grace, now)), ["b", "c"]);
         assert_eq!(change_at(&mut state, page(2), (&["a"], &[]), None, now), done(0, 0, 0));
         assert_eq!((state.pages.len(), state.channels.len()), (1, 2));
+    }
+    #[test]
+    fn a_search_has_steps_and_finds_each_channel_once() {
+        let mut state = State::default();
+        for number in 0..3 * SEARCH_STEP {
+            state.channels.insert(format!("a:{number:05}").into(), 1);
+        }
+        state.channels.extend(["a".into(), "b:00000".into(), "a:".into()].map(|name| (name, 1)));
+        let steps = |pattern: &str| {
+            let (mut all, mut steps): (Vec<Box<str>>, _) = (Vec::new(), 0);
+            loop {
+                let names = state.names_after(pattern, all.last().map(|name| &**name));
+                steps += 1;
+                all.extend_from_slice(&names);
+                if names.len() < SEARCH_STEP {
+                    assert!(all.is_sorted_by(|one, next| one < next), "each once");
+                    return (all.len(), steps);
+                }
+            }
+        };
+        assert_eq!(steps("a:*"), (3 * SEARCH_STEP + 1, 4));
+        assert_eq!(steps("*"), (3 * SEARCH_STEP + 3, 4));
+        assert_eq!((steps("b*c*x"), steps("c*")), ((1, 1), (0, 1)), "no others are looked at");
     }
 }

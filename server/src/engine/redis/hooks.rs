@@ -16,7 +16,7 @@ use std::time::Duration;
 pub(super) struct JournalInRedis {
     limits: JournalLimits,
     client: Client,
-    keys: [String; 6],
+    keys: [String; 7],
     /// Distinguishes this run of this server from all others.
     server: String,
     append: Script,
@@ -28,7 +28,7 @@ pub(super) struct JournalInRedis {
 // === impl JournalInRedis ===
 
 impl JournalInRedis {
-    pub(super) fn new(limits: JournalLimits, client: Client, keys: [String; 6]) -> Self {
+    pub(super) fn new(limits: JournalLimits, client: Client, keys: [String; 7]) -> Self {
         Self {
             limits,
             client,
@@ -48,7 +48,11 @@ impl JournalInRedis {
 
     async fn append_events(&self, events: &[HookEvent]) -> Result<Dropped, ScriptError> {
         let mut args = vec![self.limits.size.to_string(), self.limits.bytes.to_string()];
-        let part = |event: &HookEvent| if event.part == Part::Connections { "c" } else { "" };
+        let part = |event: &HookEvent| match event.part {
+            Part::Connections => "c",
+            Part::Members => "m",
+            Part::Others => "",
+        };
         args.extend(
             events.iter().flat_map(|event| [event.key.to_string(), part(event).to_owned(), event.text.to_string()]),
         );

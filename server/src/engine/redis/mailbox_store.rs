@@ -56,7 +56,7 @@ impl MessageStore<'_> {
                 Some(StoreReply::Duplicate(id)) => return Ok(Stored::Duplicate(id)),
                 Some(StoreReply::Unknown) => return Ok(Stored::Unknown),
                 Some(StoreReply::NeedsPlace) if create == Create::NeedsPlace => {
-                    if !self.take_place(new.user).await? {
+                    if !self.take_place(new).await? {
                         return Ok(Stored::Full);
                     }
                 }
@@ -70,8 +70,8 @@ impl MessageStore<'_> {
         }
     }
 
-    async fn take_place(&self, user: &str) -> Result<bool, ScriptError> {
-        let args = place_args(user, self.settings.age, self.settings.max_mailboxes);
+    async fn take_place(&self, new: &NewMessage<'_>) -> Result<bool, ScriptError> {
+        let args = place_args(new.user, self.settings.age, self.settings.max_mailboxes_for(new));
         let args = args.into_iter().map(Value::from).collect();
         let places = self.scope.mailbox_places(self.namespace);
         let taken: i64 = self.place.run(self.client, vec![places], args).await?;

@@ -66,7 +66,7 @@ pub async fn notify(
     let mut ids = Vec::with_capacity(notification.users.len());
     for user in &notification.users {
         let (ttl, idempotency_key) = (notification.ttl, notification.key.as_deref());
-        let new = NewMessage { user, text: &text, ttl, idempotency_key };
+        let new = NewMessage { user, text: &text, ttl, idempotency_key, is_limited: false };
         let stored = store.store(&new, false).await;
         ids.push(
             match stored.map_err(|ScriptError { unavailable, .. }| NotifyError::Unavailable(unavailable.reason))? {

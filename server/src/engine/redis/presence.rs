@@ -313,7 +313,7 @@ impl Worker {
             .map(|(id, text)| HookEvent {
                 key: format!("presence {id} {room}").into(),
                 text: text.into(),
-                part: Part::Others,
+                part: Part::Members,
             })
             .collect();
         if !events.is_empty() && journal.append(&events).await.is_err() {

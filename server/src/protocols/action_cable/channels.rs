@@ -9,7 +9,7 @@
 
 use super::ActionCable;
 use super::channel_reply::{Disconnect, Reply, Rooms, Status};
-use super::encoding::CableEncoding;
+use super::encoding::{CableEncoding, long_bytes};
 use super::streams::Found;
 use crate::calls::{Call, CallError, CallResult};
 use crate::clock::now_ms;
@@ -42,6 +42,8 @@ pub(super) struct Channels {
     list: Vec<Channel>,
     queue: VecDeque<Queued>,
     queued_bytes: usize,
+    /// What long identifiers in `list` hold. Bytes.
+    long_bytes: usize,
     running: Option<Running>,
     /// The number of the last call.
     last_call: u64,
@@ -146,7 +148,11 @@ impl Name {
 
 impl Queued {
     fn bytes(&self) -> usize {
-        let data = if let Kind::Perform(data) = &self.kind { data.len() } else { 0 };
+        let data = match &self.kind {
+            Kind::Subscribe(positions) => positions.iter().map(|(stream, _)| stream.len()).sum(),
+            Kind::Perform(data) => data.len(),
+            Kind::Unsubscribe | Kind::History => 0,
+        };
         self.identifier.text.len() + data
     }
 }
@@ -162,15 +168,16 @@ impl Channels {
             list: Vec::new(),
             queue: VecDeque::new(),
             queued_bytes: 0,
+            long_bytes: 0,
             running: None,
             last_call: 0,
             notifies: false,
         }
     }
 
-    /// The bytes of commands that wait.
+    /// The bytes of commands that wait, and of long identifiers.
     pub(super) fn bytes(&self) -> usize {
-        self.queued_bytes
+        self.queued_bytes + self.long_bytes
     }
 
     fn find(&mut self, json: &str) -> Option<&mut Channel> {
@@ -179,7 +186,9 @@ impl Channels {
 
     fn remove(&mut self, json: &str) -> Option<Channel> {
         let index = self.list.iter().position(|one| *one.identifier.json == *json)?;
-        Some(self.list.remove(index))
+        let removed = self.list.remove(index);
+        self.long_bytes -= long_bytes(&removed.identifier.json);
+        Some(removed)
     }
 
     /// Whether a subscription to this identifier is on its way, and not ended by a later command.
@@ -488,6 +497,7 @@ impl ActionCable {
         let state = reply.state.map_or("null", |state| state.get()).into();
         let (streams, notifies) = (Vec::new(), reply.notify);
         channels.list.reserve_exact(1);
+        channels.long_bytes += long_bytes(&identifier.json);
         channels.list.push(Channel { identifier: identifier.clone(), state, streams, notifies });
         let requests = self.start_streams(&identifier, &reply.start, &mut run, core);
         self.run(Step::Joining(requests), run);
@@ -645,6 +655,7 @@ impl ActionCable {
         }
         let is_in = |channel: &mut Channel| channel.streams.iter().any(|one| one.stream() == room);
         let revoked: Vec<Channel> = channels.list.extract_if(.., is_in).collect();
+        channels.long_bytes -= revoked.iter().map(|channel| long_bytes(&channel.identifier.json)).sum::<usize>();
         for channel in revoked {
             self.leave_streams(&channel.streams, core);
             core.send_text(&frame::reject_subscription(&channel.identifier.json));
@@ -665,6 +676,7 @@ impl ActionCable {
             _ => None,
         };
         let list = std::mem::take(&mut channels.list);
+        channels.long_bytes = 0;
         let notified = list.iter().filter(|channel| channel.notifies).map(Channel::as_json);
         let subscriptions: Vec<Value> = notified.chain(subscribing).collect();
         if channels.connection.is_none() || (subscriptions.is_empty() && !channels.notifies) {

@@ -13,6 +13,14 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+/// The length of an identifier that counts as nothing. Those of pages have a few hundred bytes.
+const SHORT: usize = 512;
+
+/// What the copies of an identifier hold if it is a long one, which a client makes up to take memory. Bytes.
+pub(super) fn long_bytes(identifier: &str) -> usize {
+    2 * identifier.len().saturating_sub(SHORT)
+}
+
 /// The encodings in use of one namespace. An encoding leaves the table with its last subscription.
 #[derive(Debug)]
 pub(super) struct Encodings {
@@ -110,6 +118,11 @@ impl CableEncoding {
     /// The identifier as JSON.
     pub(super) fn identifier(&self) -> &str {
         &self.identifier
+    }
+
+    /// What its identifier holds if it is long. Bytes.
+    pub(super) fn long_bytes(&self) -> usize {
+        long_bytes(&self.identifier)
     }
 
     /// The stream.

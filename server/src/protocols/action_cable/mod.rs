@@ -588,7 +588,8 @@ impl Protocol for ActionCable {
     }
 
     fn arriving(&self) -> usize {
-        self.held.as_ref().map_or(0, |held| held.bytes()) + self.channels.as_ref().map_or(0, |one| one.bytes())
+        let held = self.held.as_ref().map_or(0, |held| held.bytes());
+        held + self.channels.as_ref().map_or(0, |one| one.bytes()) + self.subscriptions.long_bytes()
     }
 
     fn deadline(&self) -> Millis {

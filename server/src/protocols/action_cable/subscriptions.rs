@@ -17,6 +17,8 @@ pub(super) struct Subscriptions {
     last_request: u64,
     /// Requests for histories that wait: their numbers and identifiers.
     histories: Vec<(u64, Arc<CableEncoding>)>,
+    /// What long identifiers hold. Bytes.
+    long_bytes: usize,
 }
 
 /// One subscription.
@@ -109,6 +111,11 @@ impl Subscriptions {
         self.list.iter().filter(|one| matches!(one.state, State::Reading(_))).count()
     }
 
+    /// What long identifiers hold. Bytes.
+    pub(super) fn long_bytes(&self) -> usize {
+        self.long_bytes
+    }
+
     /// All identifiers, as JSON.
     pub(super) fn identifiers(&self) -> impl Iterator<Item = &str> {
         self.list.iter().map(|one| one.encoding.identifier())
@@ -141,6 +148,7 @@ impl Subscriptions {
     pub(super) fn add(&mut self, subscription: Subscription) {
         // A vector that grows by itself would begin with room for four. Most connections have few.
         self.list.reserve_exact(1);
+        self.long_bytes += subscription.encoding.long_bytes();
         self.list.push(subscription);
     }
 
@@ -148,6 +156,7 @@ impl Subscriptions {
         let index = self.list.iter().position(|one| one.encoding.identifier() == identifier)?;
         self.histories.retain(|(_, encoding)| encoding.identifier() != identifier);
         let removed = self.list.remove(index);
+        self.long_bytes -= removed.encoding.long_bytes();
         if self.list.is_empty() {
             self.list = Vec::new();
         }
@@ -157,8 +166,9 @@ impl Subscriptions {
     /// Removes the subscriptions to a stream.
     pub(super) fn remove_stream(&mut self, stream: &str) -> Vec<Subscription> {
         let is_it = |one: &Subscription| one.encoding.stream() == stream;
-        let (removed, list) = std::mem::take(&mut self.list).into_iter().partition(is_it);
+        let (removed, list) = std::mem::take(&mut self.list).into_iter().partition::<Vec<_>, _>(is_it);
         self.list = list;
+        self.long_bytes -= removed.iter().map(|one| one.encoding.long_bytes()).sum::<usize>();
         self.histories.retain(|(_, encoding)| encoding.stream() != stream);
         removed
     }
@@ -238,6 +248,24 @@ mod tests {
         assert_eq!(subscriptions.confirm(second), Some(confirmation));
         assert!(subscriptions.find("a").unwrap().is_confirmed());
         assert_eq!(subscriptions.confirm(second), None, "once");
+    }
+
+    #[test]
+    fn only_long_identifiers_hold_bytes_until_they_are_removed() {
+        let mut subscriptions = Subscriptions::default();
+        for identifier in ["a", &"b".repeat(1_000), &"c".repeat(2_000)] {
+            let request = subscriptions.next_request();
+            subscriptions.add(Subscription::waiting(encoding(identifier), request, false));
+        }
+        assert_eq!(
+            subscriptions.long_bytes(),
+            2 * (1_000 - 512) + 2 * (2_000 - 512),
+            "two copies, beyond 512 bytes"
+        );
+        subscriptions.remove(&"b".repeat(1_000));
+        assert_eq!(subscriptions.long_bytes(), 2 * (2_000 - 512));
+        assert_eq!(subscriptions.remove_stream("s").len(), 2);
+        assert_eq!(subscriptions.long_bytes(), 0);
     }
 
     #[test]

@@ -30,11 +30,21 @@ fn read_ids<'a>(from: &mut Decoder<'a>) -> Option<Vec<&'a str>> {
 }
 
 fn write_entry(entry: &Entry, times: &Times, one: &mut Encoder<'_>) {
-    one.u8(u8::from(entry.part == Part::Connections)).text(&entry.id).text(&entry.text).u64(times.ms(entry.since));
+    let part = match entry.part {
+        Part::Others => 0,
+        Part::Connections => 1,
+        Part::Members => 2,
+    };
+    one.u8(part).text(&entry.id).text(&entry.text).u64(times.ms(entry.since));
 }
 
 fn read_entry(from: &mut Decoder<'_>, times: &Times) -> Option<Entry> {
-    let part = if from.flag()? { Part::Connections } else { Part::Others };
+    let part = match from.u8()? {
+        0 => Part::Others,
+        1 => Part::Connections,
+        2 => Part::Members,
+        _ => return None,
+    };
     Some(Entry { part, id: from.text()?.into(), text: from.text()?.into(), since: times.at(from.u64()?) })
 }
 

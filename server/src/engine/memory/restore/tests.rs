@@ -136,7 +136,13 @@ impl Sandbox {
         let key = number.is_multiple_of(3).then_some(&*key);
         let names: Vec<Arc<str>> = mailboxes.devices(user).into_iter().chain([user.into()]).collect();
         for name in names {
-            let new = NewMessage { user: &name, text: "{\"event\":1}", ttl: None, idempotency_key: key };
+            let new = NewMessage {
+                user: &name,
+                text: "{\"event\":1}",
+                ttl: None,
+                idempotency_key: key,
+                is_limited: false,
+            };
             if let StoreOutcome::Now(stored) = mailboxes.store(&new, now, times.now_ms() * 1000) {
                 self.durable.append(Kind::MailboxStored, |one| {
                     records::write_stored(&name, &stored, None, key, &times, one);

@@ -4,7 +4,7 @@
 
 use crate::mailbox::{Acknowledgement, MessageId, StoredMessage};
 use crate::web_service;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 /// Messages that are remembered. Older ones stay in the mailbox.
@@ -82,7 +82,9 @@ impl Queue {
 
     /// Messages were removed from the mailbox. Returns the acknowledgements that are not expected any more.
     pub(super) fn remove(&mut self, removed: &Acknowledgement) -> Vec<u64> {
-        let is_removed = |id: MessageId| removed.up_to.is_some_and(|last| id <= last) || removed.ids.contains(&id);
+        // Both may have thousands, and each connection of a user learns of them.
+        let removed_ids: HashSet<MessageId> = removed.ids.iter().copied().collect();
+        let is_removed = |id: MessageId| removed.up_to.is_some_and(|last| id <= last) || removed_ids.contains(&id);
         let mut gone = Vec::new();
         self.messages.retain(|sent| {
             let is_gone = is_removed(sent.id);
@@ -90,8 +92,12 @@ impl Queue {
             !is_gone
         });
         let ids = ack_ids(gone.into_iter());
+        if ids.is_empty() {
+            return ids;
+        }
         // A batch is acknowledged as a whole.
-        ids.into_iter().filter(|id| !self.messages.iter().any(|sent| sent.ack_id == Some(*id))).collect()
+        let expected: HashSet<u64> = self.messages.iter().filter_map(|sent| sent.ack_id).collect();
+        ids.into_iter().filter(|id| !expected.contains(id)).collect()
     }
 
     /// Drops the oldest acknowledgement that is expected.
