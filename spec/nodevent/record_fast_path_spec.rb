@@ -178,6 +178,28 @@ RSpec.describe "The fast path of records" do
     expect(got["fast"].count("before")).to eq(24)
   end
 
+  it "reads the rule and the namespace of a superclass, without its respond_to?" do
+    out = ruby(<<~RUBY, env: env)
+      require "nodevent"
+      #{TOOLS}
+      class Finders; end
+      class Child < Finders
+        include NoDevent::Base
+        def id = 7
+        def slug = "s"
+      end
+      def Finders.respond_to_missing?(name, _) = name.start_with?("nodevent_") ? raise("asked for \#{name}") : super
+      p [Child.new.emit("e", 1), received, REFLECTED.size, Child.nodevent_room_by, Child.nodevent_namespace]
+      def Finders.nodevent_room_by = :slug
+      p [Child.new.emit("e", 1), received, REFLECTED.size]
+      def Finders.nodevent_namespace = "/board"
+      p Child.nodevent_namespace
+      Finders.singleton_class.send(:private, :nodevent_namespace)
+      p Child.nodevent_namespace
+    RUBY
+    expect(out.lines(chomp: true)).to eq(['[true, "Child_7", 0, nil, nil]', '[true, "Child_s", 0]', '"/board"', "nil"])
+  end
+
   it "calls an application's emit and nodevent_emit" do
     out = ruby(<<~RUBY, env: env)
       require "nodevent"

@@ -4,7 +4,7 @@
 //! [`fast_path`], and they read what its class says about its namespace and its rooms. In any other case, they call the
 //! methods in Ruby.
 
-use crate::record_room::{Names, RecordClass, is_false};
+use crate::record_room::{Names, PUBLIC, RecordClass, is_false};
 use crate::{fast_path, guard};
 use magnus::rb_sys::{AsRawValue, protect, resume_error};
 use magnus::{Error, Module, RModule, Ruby};
@@ -140,11 +140,18 @@ unsafe fn setting(class: VALUE, variable: ID, method: ID) -> VALUE {
             return own;
         }
         let superclass = rb_sys::rb_class_superclass(class);
-        if is_false(superclass) || rb_sys::rb_respond_to(superclass, method) == 0 {
+        // Not `respond_to?`: Active Record's would compare the name with those of its dynamic finders.
+        if is_false(superclass) || rb_sys::rb_method_boundp(singleton(superclass), method, PUBLIC) == 0 {
             return Qnil as VALUE;
         }
         rb_sys::rb_funcallv_public(superclass, method, 0, std::ptr::null())
     }
+}
+
+/// The class that has the methods of a class itself.
+unsafe fn singleton(class: VALUE) -> VALUE {
+    // SAFETY: the caller's: it is a class.
+    unsafe { (*(class as *const rb_sys::RBasic)).klass }
 }
 
 /// Whether `emit` and `nodevent_emit` have no special case in their arguments.

@@ -28,7 +28,7 @@ const MAX_BYTES: usize = 255;
 /// For `rb_method_boundp`: methods of any visibility.
 const ANY: c_int = 0;
 /// For `rb_method_boundp`: methods that an object responds to.
-const PUBLIC: c_int = 3;
+pub(crate) const PUBLIC: c_int = 3;
 
 static OF: LazyId = LazyId::new("of");
 
