@@ -1772,7 +1772,7 @@ pub static LOG: Section = Section {
             "audit",
             Flag,
             Value("false"),
-            "Whether each publish over HTTP and each rejected key is logged, at every `level`. A publisher may write 10,000 lines at \
+            "Whether each publish over HTTP, each change of a page and each rejected key is logged, at every `level`. A publisher may write 10,000 lines at \
              once and 1,000 per second, a client with wrong keys 50 and 5. Lines begin with `audit:`.",
             "You must be able to see who published what.",
             "true",

@@ -1,4 +1,4 @@
-//! The audit log: who published what over HTTP, and whose key was rejected.
+//! The audit log: who published what over HTTP or changed a page, and whose key was rejected.
 //!
 //! Owns the lines of `log: audit: true`. They contain the names of rooms and events, escaped and shortened, and never a
 //! key or a message.
@@ -7,6 +7,7 @@ use super::{Http, PeerAddr};
 use crate::authorize::Publisher;
 use crate::log::AUDIT;
 use crate::namespace::Namespace;
+use crate::pages::PageChange;
 use crate::revocation::Revocation;
 use axum::extract::Request;
 use axum::http::Extensions;
@@ -111,6 +112,14 @@ impl Audit {
         tracing::info!(target: AUDIT, namespace = &**namespace, %client, publisher, user, room, before_ms, "audit: {outcome}");
     }
 
+    /// Logs a change of the subscriptions of a page, or one that was to be.
+    pub(super) fn log_page(&self, change: &PageChange, is_done: bool) {
+        let Some(Line { namespace, client, publisher }) = &self.line else { return };
+        let (page, subscribe, unsubscribe) = (change.page, listed(&change.subscribe), listed(&change.unsubscribe));
+        let outcome = if is_done { "page changed" } else { "page change failed" };
+        tracing::info!(target: AUDIT, namespace = &**namespace, %client, publisher, %page, subscribe, unsubscribe, "audit: {outcome}");
+    }
+
     /// Logs that a key was rejected, or missing.
     pub(super) fn log_rejected_key(http: &Http, namespace: &str, client: IpAddr, reason: &str) {
         if http.settings().audit {
@@ -131,16 +140,25 @@ impl Outcome {
     }
 }
 
-/// The targets of a publication, or the first of them and the number of the others.
+/// The targets of a publication.
 fn targets(publication: &Published<'_>) -> String {
     let name = |topic: &Cow<'_, str>| match Topic::parse(topic) {
         Topic::User(user) => format!("user {}", shown(user)),
         Topic::Room(room) => format!("room {}", shown(room)),
         Topic::All => "all connections".to_owned(),
     };
-    let topics = publication.topics();
-    let mut text = topics.iter().take(MAX_TARGETS).map(name).collect::<Vec<_>>().join(", ");
-    if let more @ 1.. = topics.len().saturating_sub(MAX_TARGETS) {
+    first(publication.topics().iter().map(name))
+}
+
+/// The channels of a page, without the one without a name.
+fn listed(channels: &[Box<str>]) -> String {
+    first(channels.iter().filter(|name| !name.is_empty()).map(|name| shown(name).to_owned()))
+}
+
+/// The first names, and the number of the others.
+fn first(mut names: impl Iterator<Item = String>) -> String {
+    let mut text = names.by_ref().take(MAX_TARGETS).collect::<Vec<_>>().join(", ");
+    if let more @ 1.. = names.count() {
         text += &format!(" and {more} more");
     }
     text

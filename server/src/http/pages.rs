@@ -125,16 +125,19 @@ fn unavailable(namespace: &Namespace, failure: &Unavailable) -> Rejected {
 async fn change(http: &Http, namespace: &Namespace, request: Request) -> Result<Response, Rejected> {
     let publisher = publish::authorize(http, namespace, &request)?;
     let pages = pages_of(http, namespace, &request)?;
-    if let Publisher::Key(key) = publisher
+    if let Publisher::Key(key) = &publisher
         && key.limit.is_some()
     {
         let (what, hint) = ("this publish key may not subscribe pages", "send a publish key without limits");
         Audit::log_rejected_key(http, &namespace.name, PeerAddr::of(request.extensions()), what);
         return Err(error(StatusCode::FORBIDDEN, what, hint));
     }
+    let audit = Audit::new(http, namespace, &publisher, &request);
     let body = publish::read_body(http, request, MAX_BODY).await?;
     let change = parse_change(&body).map_err(|what| error(StatusCode::BAD_REQUEST, what, CHANGE))?;
-    match pages.change(&change).await.map_err(|failure| unavailable(namespace, &failure))? {
+    let changed = pages.change(&change).await;
+    audit.log_page(&change, matches!(changed, Ok(Changed::Done { .. })));
+    match changed.map_err(|failure| unavailable(namespace, &failure))? {
         Changed::Done { subscribed, unsubscribed, channels } => {
             let body = json!({"subscribed": subscribed, "unsubscribed": unsubscribed, "channels": channels});
             Ok(reply::with_type(StatusCode::OK, "application/json", body.to_string()))

@@ -1,5 +1,6 @@
 //! Several publish keys, their rooms, and the audit log.
 
+use crate::support::page::{PAGES_SECRET, Visitor};
 use crate::support::{Browser, Program, RedisServer, Request, Response, Site, TestServer, Transport};
 use serde_json::{Value, json};
 
@@ -85,7 +86,11 @@ async fn audit_log_shows_who_published_what_at_every_level() {
     let file = folder.path().join("nodevent.yml");
     let port = crate::support::redis::free_port();
     let listen = listen.replace("port: 0", &format!("port: {port}"));
-    std::fs::write(&file, format!("{listen}{KEYS}/closed: {{secret: a-secret-of-more-than-sixteen}}\n")).unwrap();
+    let pages = format!(
+        "{{protocol: pakyow, pages: {{secret: {PAGES_SECRET}, max_channels: 3}}, publish_key: the-key-of-the-pages}}"
+    );
+    let others = format!("/closed: {{secret: a-secret-of-more-than-sixteen}}\n/live: {pages}\n");
+    std::fs::write(&file, format!("{listen}{KEYS}{others}")).unwrap();
     let mut command = crate::support::program::command(folder.path());
     command.arg(&file);
     let program = Program::spawn(command);
@@ -102,6 +107,17 @@ async fn audit_log_shows_who_published_what_at_every_level() {
         assert_eq!(publish(&site, key, to(room)).await.status, status, "{key}");
     }
     assert_eq!(site.get("/api/closed/rooms/secret/history?key=forged").await.status, 403);
+    let page = Visitor::of('a', 1);
+    for (subscribe, unsubscribe, status) in [
+        (json!(["chat", "b\rc"]), json!([]), 400),
+        (json!(["chat", "news"]), json!(["old"]), 200),
+        (json!(["x", "y"]), json!([]), 409),
+    ] {
+        let change = json!({"page": page.digest(), "subscribe": subscribe, "unsubscribe": unsubscribe});
+        let request = Request::post("/api/live/pages", change.to_string());
+        let response = site.send(&request.header("Authorization", "Bearer the-key-of-the-pages")).await;
+        assert_eq!(response.status, status, "{}", response.text());
+    }
     for parts in [
         &[
             "audit: published",
@@ -113,6 +129,15 @@ async fn audit_log_shows_who_published_what_at_every_level() {
         &["audit: publish rejected", "publisher=\"key game\"", "room=\"Chat_7\""],
         &["audit: key rejected", "namespace=\"/nodevent\"", "client=127.0.0.1"],
         &["audit: key rejected", "namespace=\"/closed\"", "reason=\"Bad "],
+        &[
+            "audit: page changed",
+            "namespace=\"/live\"",
+            "publisher=\"key publish_key\"",
+            &format!("page={}", page.digest()),
+            "subscribe=\"chat, news\"",
+            "unsubscribe=\"old\"",
+        ],
+        &["audit: page change failed", "subscribe=\"x, y\""],
         &["audit: published", "room=\"a\\nroom\\u{1b}[31m\""],
     ] {
         let found = async || program.log().iter().any(|line| parts.iter().all(|part| line.contains(part)));
