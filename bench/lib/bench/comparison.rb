@@ -5,8 +5,8 @@ module Bench
   class Comparison
     # The columns, with the direction of an improvement.
     BETTER = { per_second: :more, cpu: :less, p50: :less, p95: :less, p99: :less, memory_idle: :less,
-               memory_after: :less, slab: :less, memory_server: :less, connects: :more, connect_cpu: :less,
-               all_joined: :less }.freeze
+               memory_after: :less, memory_after_private: :less, slab: :less, memory_server: :less,
+               memory_server_private: :less, connects: :more, connect_cpu: :less, all_joined: :less }.freeze
     # A ratio that is worse by more than this is marked.
     TOLERANCE = 0.05
 

@@ -35,9 +35,9 @@ module Bench
       [new(name: "steady", title: "Steady: 5,000 connections in one room, 10 publications of 200 bytes per second",
            columns: [:per_second, :cpu, :ratio, :dialect_ratio, *DELIVERY.drop(2)], bare: true),
        new(name: "burst", title: "Burst: 1,000 connections in one room, 500 publications at once, three times",
-           columns: [*DELIVERY, :bytes, :dialect_ratio, :memory_after]),
+           columns: [*DELIVERY, :bytes, :dialect_ratio, :memory_after, :memory_after_private]),
        new(name: "flood", title: "Flood: 1,000 connections in one room, 2,000 publications per second",
-           columns: [*DELIVERY, :dialect_ratio, :memory_after]),
+           columns: [*DELIVERY, :dialect_ratio, :memory_after, :memory_after_private]),
        new(name: "rooms", title: "Many rooms: 5,000 connections in 1,000 rooms, 2,000 publications per second",
            columns: DELIVERY),
        new(name: "many-rooms", columns: DELIVERY, only: [*OURS, "store-memory"],
@@ -47,7 +47,7 @@ module Bench
     # Scenarios without deliveries.
     def self.quiet
       [new(name: "idle", title: "Idle: 10,000 joined connections",
-           columns: %i[memory_idle idle_dialect_ratio slab memory_server]),
+           columns: %i[memory_idle idle_dialect_ratio slab memory_server memory_server_private]),
        new(name: "connect", title: "Connect: 5,000 connects and joins, 100 at a time",
            columns: %i[connects connect_cpu connect_dialect_ratio connect_spread join_retries], bare: true)]
     end
@@ -66,7 +66,7 @@ module Bench
     def self.users
       token = { secret: Nodevent::TOKEN_SECRET, required: true }
       [new(name: "idle-jwt", title: "Idle with JWT: 10,000 joined connections, each with the identity of its own user",
-           columns: %i[memory_idle slab memory_server], only: OURS, settings: { token: token }),
+           columns: %i[memory_idle slab memory_server memory_server_private], only: OURS, settings: { token: token }),
        new(name: "connect-jwt", title: "Connect with JWT: 5,000 connects and joins with a token, 100 at a time",
            columns: %i[connects connect_cpu connect_spread join_retries], only: OURS, settings: { token: token }),
        new(name: "presence", title: "Presence: of 5,000 users in 100 rooms, every second one leaves and enters again",
@@ -83,7 +83,7 @@ module Bench
            columns: [:per_second, :cpu, :hook_ratio, *DELIVERY.drop(2), :hook_events], only: OURS, load: "steady"),
        new(name: "identifiers",
            title: "Identifiers: 1,000 viewers with 100 identifiers on one stream, 200 messages per second",
-           columns: [*DELIVERY, :memory_after], only: CABLE),
+           columns: [*DELIVERY, :memory_after, :memory_after_private], only: CABLE),
        new(name: "storm", title: "Reconnect storm: the server restarts under 5,000 connections",
            columns: %i[reconnected recovered all_joined complete lost out_of_order], only: redis),
        new(name: "walk", title: "Walk: from `emit` in Ruby to a handler in a page in Chromium, 50 per second",

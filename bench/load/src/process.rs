@@ -27,6 +27,8 @@ pub(crate) struct Cpu {
 pub(crate) struct Memory {
     /// Resident, summed over the processes.
     pub(crate) resident: i64,
+    /// The part that belongs to the processes alone, and not to the file of a program or a library.
+    pub(crate) private: i64,
     /// The kernel's slabs of the whole machine, which contain both ends of each connection.
     pub(crate) slab: i64,
 }
@@ -67,12 +69,11 @@ impl Processes {
             let line = text.lines().find_map(|line| line.strip_prefix(name));
             line.and_then(|rest| rest.split_whitespace().next()?.parse::<i64>().ok()).unwrap_or(0) * 1024
         };
-        let resident = self
-            .all()
-            .into_iter()
-            .map(|pid| kilobytes(&fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default(), "VmRSS:"));
+        let status = |pid| fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let statuses: Vec<String> = self.all().into_iter().map(status).collect();
+        let sum = |name| statuses.iter().map(|status| kilobytes(status, name)).sum();
         let machine = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-        Memory { resident: resident.sum(), slab: kilobytes(&machine, "Slab:") }
+        Memory { resident: sum("VmRSS:"), private: sum("RssAnon:"), slab: kilobytes(&machine, "Slab:") }
     }
 
     /// Returns the root processes and their current descendants.
@@ -129,6 +130,10 @@ impl Sub for Cpu {
 impl Sub for Memory {
     type Output = Self;
     fn sub(self, before: Self) -> Self {
-        Self { resident: self.resident - before.resident, slab: self.slab - before.slab }
+        Self {
+            resident: self.resident - before.resident,
+            private: self.private - before.private,
+            slab: self.slab - before.slab,
+        }
     }
 }

@@ -35,10 +35,14 @@ pub(crate) struct Connect {
 pub(crate) struct MemoryUse {
     /// Total resident memory of the server before the first connection. Bytes.
     pub(crate) server: i64,
+    /// The part of it that is no file. Bytes.
+    pub(crate) server_private: i64,
     /// After all joins, before the first delivery.
     pub(crate) idle: f64,
     /// After all deliveries.
     pub(crate) after: f64,
+    /// The part of it that is no file.
+    pub(crate) after_private: f64,
     /// The kernel's slabs for both ends of a connection.
     pub(crate) slab: f64,
 }
@@ -127,8 +131,10 @@ impl MemoryUse {
         let each = |bytes: i64| bytes as f64 / connections as f64;
         Self {
             server: before.resident,
+            server_private: before.private,
             idle: each((idle - before).resident),
             after: each((after - before).resident),
+            after_private: each((after - before).private),
             slab: each((idle - before).slab),
         }
     }
