@@ -187,7 +187,8 @@ impl Hub {
         self.find_hashed(self.interest.hash(namespace, room), namespace, room)
     }
 
-    fn find_hashed(&self, hash: u64, namespace: u16, room: &str) -> Option<RoomId> {
+    /// Finds a room by its name and the hash that [`Interest::hash`] returns for it.
+    pub fn find_hashed(&self, hash: u64, namespace: u16, room: &str) -> Option<RoomId> {
         let rooms = &self.rooms;
         self.names
             .find(hash, |&id| {

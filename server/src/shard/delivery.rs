@@ -26,7 +26,6 @@ use crate::hub::{Hub, Member, Membership, RoomId};
 use crate::protocol::Millis;
 use crate::publication::Notice;
 use crate::send_buffer::SendOutcome;
-use nodevent_protocol::topic;
 use smallvec::SmallVec;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -51,9 +50,9 @@ const MAX_COMPARED: usize = 4;
 impl Shard {
     /// Queues what came from an engine.
     pub(super) fn accept_broadcast(&mut self, broadcast: &Broadcast) {
-        let room = match broadcast.notice.topic() {
-            topic::ALL => (self.sessions > 0).then(|| room_of_all(broadcast.namespace)),
-            topic => self.hub.find(broadcast.namespace, topic),
+        let room = match broadcast.hash {
+            None => (self.sessions > 0).then(|| room_of_all(broadcast.namespace)),
+            Some(hash) => self.hub.find_hashed(hash, broadcast.namespace, broadcast.notice.topic()),
         };
         match room {
             Some(room) => {

@@ -249,15 +249,15 @@ impl Batch {
 
     /// Takes from `waiting` as much as one batch may hold.
     fn take_from(waiting: &mut VecDeque<Queued>, members: usize) -> Option<Self> {
-        let mut items: Vec<Queued> = Vec::with_capacity(waiting.len().min(1024));
         let mut bytes = 0;
-        while let Some(item) = waiting.front() {
+        let mut fits = |item: &Queued| {
             bytes += item.notice.size() + FRAME_OVERHEAD;
-            if !items.is_empty() && bytes > MAX_BATCH_BYTES {
-                break;
-            }
-            items.extend(waiting.pop_front());
-        }
+            bytes <= MAX_BATCH_BYTES
+        };
+        let count = waiting.iter().position(|item| !fits(item)).map_or(waiting.len(), |count| count.max(1));
+        // Mostly it is everything: the memory becomes that of the batch.
+        let rest = waiting.split_off(count);
+        let items = Vec::from(std::mem::replace(waiting, rest));
         let has_marks = items.iter().any(|item| item.notice.marks() != Marks::default());
         let has_gap = items.iter().any(|item| matches!(item.notice, Notice::Gap(_)));
         (!items.is_empty()).then(|| Self {

@@ -133,7 +133,7 @@ impl Reservation<'_> {
             topic::ALL => None,
             room => Some(interest.hash(namespace, room)),
         };
-        let broadcast = Arc::new(Broadcast { namespace, notice, cost, arrived: Instant::now() });
+        let broadcast = Arc::new(Broadcast { namespace, hash, notice, cost, arrived: Instant::now() });
         let mut permits = permits.into_iter().enumerate();
         let mut put = |shard: usize| {
             // Those of the shards between are given back.

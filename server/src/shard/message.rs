@@ -30,6 +30,8 @@ use tokio::sync::oneshot;
 pub struct Broadcast {
     /// The namespace's id.
     pub namespace: u16,
+    /// The hash of its room; see [`crate::interest`]. `None`: it is for all connections.
+    pub(super) hash: Option<u64>,
     /// The message to the members.
     pub notice: Notice,
     /// The size that was reserved for it in the inboxes. Bytes.

@@ -25,6 +25,8 @@ const ROOM_OVERHEAD: usize = 192;
 const ENTRY_OVERHEAD: usize = 240;
 /// Memory of an idempotency key in addition to its text. Bytes.
 const IDEMPOTENCY_OVERHEAD: usize = 128;
+/// Time between two searches for what is too old. Until then it needs memory, but no reader receives it.
+const EXPIRY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The histories of one namespace.
 #[derive(Debug)]
@@ -43,6 +45,8 @@ pub(super) struct MemoryHistory {
     idempotency: HashMap<String, (Position, Instant)>,
     bytes: usize,
     max_bytes: usize,
+    /// When what is too old is searched for again. `None`: with the next publication.
+    next_expiry: Option<Instant>,
     /// Whether records of a store are read. Then nothing is evicted, and rooms are in no list: that is made up for at the end.
     is_restoring: bool,
     /// The log of a room that does not exist.
@@ -58,7 +62,8 @@ struct Owner {
     name: Box<str>,
     is_limited: bool,
     bytes: usize,
-    /// Rooms that have a log, by the tick of their last publication.
+    /// Rooms that have a log, by their `listed` tick. A room moves to that of its last publication when it comes first,
+    /// and not with each publication.
     lru_with_log: BTreeMap<u64, Arc<str>>,
     /// Rooms that have a position only, by the tick of their last publication.
     lru_position_only: BTreeMap<u64, Arc<str>>,
@@ -80,12 +85,46 @@ struct Room {
     log: Log,
     /// Memory of the log.
     bytes: usize,
+    /// The tick of its last publication.
     lru_tick: u64,
+    /// Where it is in a list of its owner. At most `lru_tick`.
+    listed: Listed,
     published: Instant,
     /// Time for which its log is stored.
     age: Duration,
     /// Time for which its position is stored.
     position_ttl: Duration,
+}
+
+/// The place of a room in the lists of its owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Listed {
+    /// In `lru_with_log`.
+    WithLog(u64),
+    /// In `lru_position_only`.
+    PositionOnly(u64),
+    /// In none, while records of a store are read.
+    Nowhere,
+}
+
+// === impl Owner ===
+
+impl Owner {
+    fn list(&mut self, place: Listed, name: Arc<str>) {
+        match place {
+            Listed::WithLog(tick) => drop(self.lru_with_log.insert(tick, name)),
+            Listed::PositionOnly(tick) => drop(self.lru_position_only.insert(tick, name)),
+            Listed::Nowhere => {}
+        }
+    }
+
+    fn unlist(&mut self, place: Listed) {
+        match place {
+            Listed::WithLog(tick) => drop(self.lru_with_log.remove(&tick)),
+            Listed::PositionOnly(tick) => drop(self.lru_position_only.remove(&tick)),
+            Listed::Nowhere => {}
+        }
+    }
 }
 
 // === impl MemoryHistory ===
@@ -103,6 +142,7 @@ impl MemoryHistory {
             idempotency: HashMap::new(),
             bytes: 0,
             max_bytes,
+            next_expiry: None,
             is_restoring: false,
             no_log: Log::new(),
         }
@@ -120,15 +160,15 @@ impl MemoryHistory {
 
     /// Assigns the next position of a room. [`MemoryHistory::append`] must follow.
     pub(super) fn next_position(&mut self, name: &str, publisher: Publisher<'_>, now: Instant) -> Position {
-        let owner = self.owner(publisher);
-        self.get_or_create(name, owner, now);
-        match self.rooms.get_mut(name) {
-            Some(room) => {
-                room.position.offset += 1;
-                room.position
-            }
-            None => Position { epoch: 0, offset: 0 },
+        let next = |room: &mut Room| {
+            room.position.offset += 1;
+            room.position
+        };
+        if let Some(room) = self.rooms.get_mut(name) {
+            return next(room);
         }
+        let owner = self.owner(publisher);
+        next(self.create(name, owner, now))
     }
 
     /// Stores the publication that has the position from [`MemoryHistory::next_position`].
@@ -155,20 +195,21 @@ impl MemoryHistory {
             }
         }
         (room.age, room.position_ttl, room.published) = (retention.age, retention.position_ttl(), now);
-        let (old, after) = (std::mem::replace(&mut room.lru_tick, self.lru_tick), room.bytes);
+        room.lru_tick = self.lru_tick;
         let owner = if publisher == Publisher::PRESENCE { room.owner } else { owner };
         let old_owner = std::mem::replace(&mut room.owner, owner);
+        let (name_bytes, after) = (ROOM_OVERHEAD + name.len(), room.bytes);
         self.bytes = self.bytes + after - before;
-        let previous = &mut self.owners[old_owner];
-        previous.bytes -= ROOM_OVERHEAD + name.len() + before;
+        self.owners[old_owner].bytes -= name_bytes + before;
+        self.owners[owner].bytes += name_bytes + after;
+        let stays = old_owner == owner && matches!(room.listed, Listed::WithLog(_));
         if self.is_restoring {
-            self.owners[owner].bytes += ROOM_OVERHEAD + name.len() + after;
             return;
         }
-        let name = previous.lru_position_only.remove(&old).or_else(|| previous.lru_with_log.remove(&old));
-        if let Some(name) = name {
-            self.owners[owner].bytes += ROOM_OVERHEAD + name.len() + after;
-            self.owners[owner].lru_with_log.insert(self.lru_tick, name);
+        if !stays {
+            let place = Listed::WithLog(room.lru_tick);
+            self.owners[old_owner].unlist(std::mem::replace(&mut room.listed, place));
+            self.owners[owner].list(place, Arc::clone(&room.name));
         }
         self.evict(now);
     }
@@ -283,17 +324,14 @@ impl MemoryHistory {
         })
     }
 
-    fn get_or_create(&mut self, name: &str, owner: usize, now: Instant) {
-        if self.rooms.contains_key(name) {
-            return;
-        }
+    /// Creates a room that does not exist.
+    fn create(&mut self, name: &str, owner: usize, now: Instant) -> &mut Room {
         self.lru_tick += 1;
         let name: Arc<str> = name.into();
         self.bytes += ROOM_OVERHEAD + name.len();
         self.owners[owner].bytes += ROOM_OVERHEAD + name.len();
-        if !self.is_restoring {
-            self.owners[owner].lru_position_only.insert(self.lru_tick, Arc::clone(&name));
-        }
+        let listed = if self.is_restoring { Listed::Nowhere } else { Listed::PositionOnly(self.lru_tick) };
+        self.owners[owner].list(listed, Arc::clone(&name));
         let room = Room {
             name: Arc::clone(&name),
             owner,
@@ -303,11 +341,12 @@ impl MemoryHistory {
             log: VecDeque::new(),
             bytes: 0,
             lru_tick: self.lru_tick,
+            listed,
             published: now,
             age: Duration::ZERO,
             position_ttl: Duration::MAX,
         };
-        self.rooms.insert(name, room);
+        self.rooms.entry(name).insert_entry(room).into_mut()
     }
 
     /// Removes what is too old, and what exceeds the limit.
@@ -315,8 +354,11 @@ impl MemoryHistory {
         if self.is_restoring {
             return;
         }
-        for owner in 0..self.owners.len() {
-            while self.evict_one(owner, now, false) {}
+        if self.next_expiry.is_none_or(|at| now >= at) {
+            self.next_expiry = Some(now + EXPIRY_INTERVAL);
+            for owner in 0..self.owners.len() {
+                while self.evict_one(owner, now, false) {}
+            }
         }
         while self.bytes > self.max_bytes {
             let Some(owner) = self.largest_owner() else { return };
@@ -346,34 +388,40 @@ impl MemoryHistory {
             self.idempotency.remove(&key);
             return true;
         }
-        let expired = |name: &Arc<str>, age: fn(&Room) -> Duration| {
-            self.rooms.get(name).is_none_or(|room| now.duration_since(room.published) > age(room))
-        };
-        if let Some((tick, name)) = owner.lru_with_log.first_key_value()
-            && (is_full || expired(name, |room| room.age))
-        {
-            let (tick, name) = (*tick, Arc::clone(name));
-            owner.lru_with_log.remove(&tick);
-            if let Some(room) = self.rooms.get_mut(&name) {
-                let bytes = std::mem::take(&mut room.bytes);
-                (self.bytes, owner.bytes) = (self.bytes - bytes, owner.bytes - bytes);
-                room.log = VecDeque::new();
-                owner.lru_position_only.insert(tick, name);
+        while let Some(first) = owner.lru_with_log.first_entry() {
+            let Some(room) = self.rooms.get_mut(first.get()) else {
+                first.remove();
+                continue;
+            };
+            if room.lru_tick > *first.key() {
+                let (name, place) = (first.remove(), Listed::WithLog(room.lru_tick));
+                room.listed = place;
+                owner.list(place, name);
+                continue;
             }
+            if !is_full && now.duration_since(room.published) <= room.age {
+                break;
+            }
+            let bytes = std::mem::take(&mut room.bytes);
+            (self.bytes, owner.bytes) = (self.bytes - bytes, owner.bytes - bytes);
+            room.log = Log::new();
+            let (name, place) = (first.remove(), Listed::PositionOnly(room.lru_tick));
+            room.listed = place;
+            owner.list(place, name);
             return true;
         }
-        if let Some((tick, name)) = owner.lru_position_only.first_key_value()
-            && (is_full || expired(name, |room| room.position_ttl))
-        {
-            let (tick, name) = (*tick, Arc::clone(name));
-            owner.lru_position_only.remove(&tick);
-            let bytes = ROOM_OVERHEAD + name.len();
-            (self.bytes, owner.bytes) = (self.bytes - bytes, owner.bytes - bytes);
-            if let Some(room) = self.rooms.remove(&name) {
-                self.newest_forgotten = self.newest_forgotten.max(room.born);
-                self.complete_since = self.complete_since.max(now);
+        if let Some(first) = owner.lru_position_only.first_entry() {
+            let room = self.rooms.get(first.get());
+            if is_full || room.is_none_or(|room| now.duration_since(room.published) > room.position_ttl) {
+                let name = first.remove();
+                let bytes = ROOM_OVERHEAD + name.len();
+                (self.bytes, owner.bytes) = (self.bytes - bytes, owner.bytes - bytes);
+                if let Some(room) = self.rooms.remove(&name) {
+                    self.newest_forgotten = self.newest_forgotten.max(room.born);
+                    self.complete_since = self.complete_since.max(now);
+                }
+                return true;
             }
-            return true;
         }
         false
     }

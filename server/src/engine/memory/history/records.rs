@@ -7,7 +7,7 @@
 //! the record, and the later one replaces it.
 
 use super::super::times::Times;
-use super::{IDEMPOTENCY_OVERHEAD, Log, MemoryHistory, Owner, ROOM_OVERHEAD, Room, memory_of};
+use super::{IDEMPOTENCY_OVERHEAD, Listed, Log, MemoryHistory, Owner, ROOM_OVERHEAD, Room, memory_of};
 use crate::capability::Publisher;
 use crate::config::history::History;
 use crate::publication::{Publication, StoredText};
@@ -67,8 +67,10 @@ impl MemoryHistory {
         if self.rooms.get(name).is_some_and(|room| room.position.epoch != position.epoch) {
             self.forget(name, at);
         }
-        let owner = self.owner(publisher);
-        self.get_or_create(name, owner, at);
+        if !self.rooms.contains_key(name) {
+            let owner = self.owner(publisher);
+            self.create(name, owner, at);
+        }
         let room = self.rooms.get_mut(name)?;
         let follows = room.position.offset.checked_add(1) == Some(position.offset);
         (room.position, room.born) = (position, born);
@@ -138,7 +140,9 @@ impl MemoryHistory {
         self.lru_tick = self.lru_tick.max(lru_tick).max(born);
         let (age, position_ttl) = (retention.age, retention.position_ttl());
         let key = Arc::clone(&name);
-        let room = Room { name, owner, position, born, jump, log, bytes, lru_tick, published, age, position_ttl };
+        let listed = Listed::Nowhere;
+        let room =
+            Room { name, owner, position, born, jump, log, bytes, lru_tick, listed, published, age, position_ttl };
         self.rooms.insert(key, room);
         Some(())
     }
@@ -214,10 +218,10 @@ impl MemoryHistory {
     /// Lists all rooms, and removes what is too old or too much, after all records were restored.
     pub(in super::super) fn restored(&mut self) {
         self.is_restoring = false;
-        for (name, room) in &self.rooms {
-            let owner = &mut self.owners[room.owner];
-            let list = if room.log.is_empty() { &mut owner.lru_position_only } else { &mut owner.lru_with_log };
-            list.insert(room.lru_tick, Arc::clone(name));
+        for (name, room) in &mut self.rooms {
+            let is_empty = room.log.is_empty();
+            room.listed = if is_empty { Listed::PositionOnly } else { Listed::WithLog }(room.lru_tick);
+            self.owners[room.owner].list(room.listed, Arc::clone(name));
         }
         self.evict(Instant::now());
     }
