@@ -26,8 +26,9 @@ module NoDevent
     UNSAFE = "\u0000-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb" \
              "\u{e0000}-\u{e007f}"
     GAPS = /[ #{UNSAFE}]+/
-    # What may be a URL with a password.
-    WORD = /[^\s"]+@[^\s"]*/
+    # What may be a URL with a password. The `@` is no part of the pattern: it would be searched again from each letter of a
+    # long word without one.
+    WORD = /[^\s"]+/
     SCHEME = %r{[A-Za-z0-9+.-]://}
 
     private_constant :UNSAFE, :GAPS, :WORD, :SCHEME
@@ -61,12 +62,13 @@ module NoDevent
         text.encode(Encoding::UTF_8, invalid: :replace, undef: :replace).scrub
       end
 
-      # A password that is not escaped may contain `/` and `@`, so everything up to the last `@` is left out. Each word
-      # is searched once: the text may be made for a pattern that is slow.
+      # A password that is not escaped may contain `/` and `@`, so everything up to the last `@` is left out.
       def without_userinfo(text)
+        return text unless text.include?("@")
+
         text.gsub(WORD) do |word|
-          scheme = word.index(SCHEME)
           at = word.rindex("@")
+          scheme = word.index(SCHEME) if at
           scheme && scheme + 4 <= at ? "#{word[0, scheme + 4]}…#{word[at..]}" : word
         end
       end

@@ -41,7 +41,7 @@ RSpec.describe "rails generate nodevent:install in many applications" do
       end
       output = nil
       runs.times { output = run(folder, options) }
-      written = Dir.glob("**/*", base: folder).select { |name| File.file?(File.join(folder, name)) }
+      written = Dir.glob("**/*", File::FNM_DOTMATCH, base: folder).select { |name| File.file?(File.join(folder, name)) }
       [written.to_h { |name| [name, File.binread(File.join(folder, name)).force_encoding("UTF-8")] }, output]
     end
   end
@@ -54,6 +54,19 @@ RSpec.describe "rails generate nodevent:install in many applications" do
   def layout(text, kind = "erb", **options)
     files, output = generate({ "app/views/layouts/application.html.#{kind}" => text }, **options)
     [files["app/views/layouts/application.html.#{kind}"], output]
+  end
+
+  it "makes git ignore what the server stores, if it does not yet" do
+    line = "\n# What NoDevent's server stores in development: messages and revocations.\n/storage/nodevent/\n"
+    { "/log/*\n" => "/log/*\n#{line}", "/log/*" => "/log/*\n#{line}", "/storage/*\n" => "/storage/*\n",
+      "!/storage/.keep\n" => "!/storage/.keep\n#{line}", "storage" => "storage", "/storage/nodevent/" => "/storage/nodevent/",
+      "/storage2\n" => "/storage2\n#{line}", "# /storage/*\n" => "# /storage/*\n#{line}" }.each do |before, after|
+      files, = generate({ ".gitignore" => before })
+      expect([before, files[".gitignore"]]).to eq([before, after])
+      again, = generate({ ".gitignore" => before }, runs: 2)
+      expect(again[".gitignore"]).to eq(after)
+    end
+    expect(generate.first).not_to have_key(".gitignore")
   end
 
   it "adds its line to a Procfile.dev if Puma has no configuration, whatever the end of the file is" do

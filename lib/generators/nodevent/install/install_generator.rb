@@ -33,13 +33,24 @@ module Nodevent
       PROCESS = "nodevent: bundle exec nodevent config/nodevent.yml\n"
       PROCESSES = "web: bin/rails server\n#{PROCESS}".freeze
       POLICY = "config/initializers/content_security_policy.rb"
+      IGNORED = ".gitignore"
+      STORE = "\n# What NoDevent's server stores in development: messages and revocations.\n/storage/nodevent/\n"
+      # Rails writes the first if the application has Active Storage.
+      STORED = %r{^/?storage(?:/\*|/nodevent(?:/\*?)?|/)?\s*$}
 
-      private_constant :HELPER, :CALL, :CONFIGURATION, :SAMPLE, :PUMA, :PLUGIN, :ROUTES, :MOUNT, :MOUNTED,
+      private_constant :HELPER, :CALL, :IGNORED, :STORE, :STORED, :CONFIGURATION, :SAMPLE, :PUMA, :PLUGIN, :ROUTES, :MOUNT, :MOUNTED,
                        :PROCESS, :PROCESSES, :POLICY
 
       # Creates the configuration of the application and the server.
       def configuration
         create_once "nodevent.yml.tt", CONFIGURATION
+      end
+
+      # Keeps what the server stores out of commits.
+      def store
+        return unless File.exist?(path(IGNORED))
+
+        line?(IGNORED, STORED) ? say_status(:identical, IGNORED, :blue) : append(IGNORED, STORE)
       end
 
       # Makes `bin/rails server` start the server together with Puma. Without a configuration of Puma, a line in
