@@ -26,8 +26,8 @@ module NoDevent
     UNSAFE = "\u0000-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb" \
              "\u{e0000}-\u{e007f}"
     GAPS = /[ #{UNSAFE}]+/
-    # What may be a URL with a password. The `@` is no part of the pattern: it would be searched again from each letter of a
-    # long word without one.
+    # What may be a URL with a password. The `@` is no part of the pattern: a long word without one would be searched
+    # from each letter again.
     WORD = /[^\s"]+/
     SCHEME = %r{[A-Za-z0-9+.-]://}
 
