@@ -38,8 +38,8 @@ module Nodevent
       # Rails writes the first if the application has Active Storage.
       STORED = %r{^/?storage(?:/\*|/nodevent(?:/\*?)?|/)?\s*$}
 
-      private_constant :HELPER, :CALL, :IGNORED, :STORE, :STORED, :CONFIGURATION, :SAMPLE, :PUMA, :PLUGIN, :ROUTES, :MOUNT, :MOUNTED,
-                       :PROCESS, :PROCESSES, :POLICY
+      private_constant :HELPER, :CALL, :CONFIGURATION, :SAMPLE, :PUMA, :PLUGIN, :ROUTES, :MOUNT, :MOUNTED,
+                       :PROCESS, :PROCESSES, :POLICY, :IGNORED, :STORE, :STORED
 
       # Creates the configuration of the application and the server.
       def configuration
