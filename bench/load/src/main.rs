@@ -84,6 +84,9 @@ struct Arguments {
     /// Publications that are due at a time go over HTTP as requests of their own, pipelined in one write.
     #[arg(long)]
     pipelined: bool,
+    /// Overrides the size of a publication. Bytes.
+    #[arg(long)]
+    size: Option<usize>,
     /// Overrides the publications per second.
     #[arg(long)]
     rate: Option<u32>,
@@ -105,6 +108,7 @@ fn main() -> anyhow::Result<()> {
     anyhow::ensure!(arguments.together > 0, "--together is at least 1");
     scenario.connections = arguments.connections.unwrap_or(scenario.connections);
     scenario.rooms = arguments.rooms.unwrap_or(scenario.rooms);
+    scenario.size = arguments.size.unwrap_or(scenario.size);
     for plan in &mut scenario.plans {
         if let Plan::Rate { per_second, seconds, together, in_arrays } = plan {
             *per_second = arguments.rate.unwrap_or(*per_second);

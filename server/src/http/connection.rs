@@ -8,7 +8,7 @@ use super::timed_stream::TimedStream;
 use super::websocket::UpgradeGrant;
 use super::{Http, HttpService};
 use crate::metrics::Metrics;
-use crate::shard::Stream;
+use crate::shard::{DeferredWakes, Stream};
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
@@ -120,7 +120,10 @@ pub(super) async fn serve(stream: impl IntoSocket, service: HttpService, source:
         .serve_connection(TokioIo::new(stream), on_request);
     let mut timeout = pin!(tokio::time::sleep(http.settings().request_timeout));
     let ended = poll_fn(|cx| {
-        if let Poll::Ready(result) = connection.poll_without_shutdown(cx) {
+        let deferred = DeferredWakes::begin();
+        let polled = connection.poll_without_shutdown(cx);
+        drop(deferred);
+        if let Poll::Ready(result) = polled {
             return Poll::Ready(result.err().map_or(Ended::Normally, Ended::Failed));
         }
         if handover.is_set() {

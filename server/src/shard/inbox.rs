@@ -12,6 +12,8 @@ use crate::client::Client;
 use crate::fair_queue::FairQueue;
 use crate::metrics::Metrics;
 use crossbeam_queue::SegQueue;
+use smallvec::SmallVec;
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -39,6 +41,18 @@ pub(super) struct Inbox {
     connections: AtomicUsize,
     metrics: Arc<Metrics>,
 }
+
+thread_local! {
+    /// The inboxes that are woken when the [`DeferredWakes`] of this thread end. `None`: there are none.
+    static DEFERRED: RefCell<Option<SmallVec<[Arc<Inbox>; 8]>>> = const { RefCell::new(None) };
+}
+
+/// While it lives, what this thread puts into inboxes wakes no shard. Then each is woken once.
+///
+/// A request with many publications, or many pipelined requests, would wake a shard for each of them. It must not live while
+/// the thread may sleep.
+#[derive(Debug)]
+pub struct DeferredWakes(());
 
 /// Too many requests wait.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -104,22 +118,37 @@ impl Inbox {
     }
 
     /// Adds a publication, a reply, or an order of the process.
-    pub(super) fn put(&self, message: ToShard) {
+    pub(super) fn put(self: &Arc<Self>, message: ToShard) {
         debug_assert!(!message.is_request(), "clients have their turns");
         self.messages.push(message);
-        self.wake();
+        self.wake_or_defer();
     }
 
     /// Adds a request of a client, or what belongs to one.
-    pub(super) fn put_request(&self, client: Client, request: ToShard) -> Result<(), Busy> {
+    pub(super) fn put_request(self: &Arc<Self>, client: Client, request: ToShard) -> Result<(), Busy> {
         if self.request_count.fetch_add(1, Ordering::Relaxed) >= MAX_REQUESTS && !request.is_end_of_request() {
             self.request_count.fetch_sub(1, Ordering::Relaxed);
             self.metrics.overloaded_requests.fetch_add(1, Ordering::Relaxed);
             return Err(Busy);
         }
         self.requests.push((client, request));
-        self.wake();
+        self.wake_or_defer();
         Ok(())
+    }
+
+    fn wake_or_defer(self: &Arc<Self>) {
+        let defer = |deferred: &RefCell<Option<SmallVec<[Arc<Self>; 8]>>>| {
+            let mut deferred = deferred.borrow_mut();
+            let Some(deferred) = deferred.as_mut() else { return false };
+            if !deferred.iter().any(|one| Arc::ptr_eq(one, self)) {
+                deferred.push(Arc::clone(self));
+            }
+            true
+        };
+        // A thread that ends has none any more.
+        if !DEFERRED.try_with(defer).unwrap_or(false) {
+            self.wake();
+        }
     }
 
     fn wake(&self) {
@@ -146,6 +175,26 @@ impl Inbox {
     }
 }
 
+// === impl DeferredWakes ===
+
+impl DeferredWakes {
+    /// Wakes no shard from now on. One that is within another one ends both.
+    #[must_use]
+    pub fn begin() -> Self {
+        DEFERRED.with_borrow_mut(|deferred| {
+            deferred.get_or_insert_default();
+        });
+        Self(())
+    }
+}
+
+impl Drop for DeferredWakes {
+    fn drop(&mut self) {
+        let deferred = DEFERRED.take();
+        deferred.into_iter().flatten().for_each(|inbox| inbox.wake());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,9 +209,40 @@ mod tests {
     }
 
     #[test]
+    fn deferred_wakes_wake_each_shard_once_and_others_wake_it_meanwhile() {
+        let mut poll = mio::Poll::new().unwrap();
+        let inbox = Arc::new(Inbox::new(mio::Waker::new(poll.registry(), mio::Token(0)).unwrap(), Arc::default()));
+        let mut is_woken = || {
+            let mut events = mio::Events::with_capacity(1);
+            poll.poll(&mut events, Some(std::time::Duration::ZERO)).unwrap();
+            !events.is_empty()
+        };
+        let put = |inbox: &Arc<Inbox>| inbox.put(ToShard::Drain { spread: 0 });
+        assert!(inbox.prepare_to_sleep());
+        let deferred = DeferredWakes::begin();
+        put(&inbox);
+        put(&inbox);
+        assert!(!is_woken(), "the thread has more for it");
+        drop(deferred);
+        assert!(is_woken());
+        assert_eq!(std::iter::from_fn(|| inbox.take_message()).count(), 2);
+        assert!(inbox.prepare_to_sleep());
+        let deferred = DeferredWakes::begin();
+        put(&inbox);
+        std::thread::scope(|scope| scope.spawn(|| put(&inbox)).join()).unwrap();
+        assert!(is_woken(), "another thread has deferred nothing");
+        drop(deferred);
+        assert!(!is_woken(), "it is awake");
+        assert_eq!(std::iter::from_fn(|| inbox.take_message()).count(), 2);
+        assert!(inbox.prepare_to_sleep());
+        put(&inbox);
+        assert!(is_woken(), "nothing is deferred any more");
+    }
+
+    #[test]
     fn requests_of_one_client_delay_another_one_by_one_of_them() {
         let poll = mio::Poll::new().unwrap();
-        let inbox = Inbox::new(mio::Waker::new(poll.registry(), mio::Token(0)).unwrap(), Arc::default());
+        let inbox = Arc::new(Inbox::new(mio::Waker::new(poll.registry(), mio::Token(0)).unwrap(), Arc::default()));
         let request = |slot| ToShard::Polling(PollingRequest::PollAborted { id: ConnectionId::new(0, slot) });
         let mut seen = FairQueue::default();
         for slot in 0..1_000 {

@@ -14,6 +14,8 @@ use std::sync::Arc;
 pub(super) struct QueuedPublication {
     /// Its place in the room's history, if it has one.
     pub(super) position: Option<Position>,
+    /// Up to where something may be missing, if it is the notice of a gap.
+    pub(super) gap: Option<Position>,
     /// The event of which it is a copy, if the member receives one of the copies.
     pub(super) id: Option<PublicationId>,
     pub(super) frame: Frame,
@@ -60,7 +62,17 @@ impl QueuedPublication {
         let frame = if is_for { notice.frame(encoding) } else { notice.skipped(encoding)? };
         let id = notice.id().filter(|_| is_for && !encoding.receives_each_copy());
         let skipped = id.filter(|_| may_be_buffered).and_then(|_| notice.skipped(encoding));
-        Some(Self { position: notice.position(), id, frame, skipped })
+        let gap = match notice {
+            Notice::Publication(_) => None,
+            Notice::Gap(gap) => Some(gap.position),
+        };
+        Some(Self { position: notice.position(), gap, id, frame, skipped })
+    }
+
+    /// Whether a member that has received everything up to a position has no use for it. The notice of an older gap would only
+    /// say that something is missing, and move the member's position back.
+    fn is_covered_by(&self, recovered_up_to: Position) -> bool {
+        self.position.or(self.gap).is_some_and(|position| is_duplicate(position, recovered_up_to))
     }
 }
 
@@ -84,9 +96,7 @@ impl JoinBuffers {
             return Decision::Buffered(buffer.bytes);
         }
         match (item.position, buffer.recovered_up_to) {
-            (Some(position), Some(recovered_up_to)) if is_duplicate(position, recovered_up_to) => {
-                Decision::Duplicate
-            }
+            (_, Some(recovered_up_to)) if item.is_covered_by(recovered_up_to) => Decision::Duplicate,
             // Without a position it is not in the history, so the recovery does not contain it.
             (None, _) => Decision::Deliver,
             _ => {
@@ -157,10 +167,8 @@ impl JoinBuffers {
         // This may stay until the next publication: without memory that is not needed.
         buffer.pending_joins = Vec::new();
         let (buffered, recovered_up_to) = (std::mem::take(&mut buffer.buffered), buffer.recovered_up_to);
-        let is_new = |item: &QueuedPublication| match (item.position, recovered_up_to) {
-            (Some(position), Some(recovered_up_to)) => !is_duplicate(position, recovered_up_to),
-            _ => true,
-        };
+        let is_new =
+            |item: &QueuedPublication| !recovered_up_to.is_some_and(|position| item.is_covered_by(position));
         if recovered_up_to.is_none() {
             self.retain(|one| one != membership);
         }
@@ -191,7 +199,7 @@ mod tests {
 
     fn item(offset: u64) -> QueuedPublication {
         let position = Some(Position { epoch: 7, offset });
-        QueuedPublication { position, id: None, frame: Frame::text("4x"), skipped: None }
+        QueuedPublication { position, gap: None, id: None, frame: Frame::text("4x"), skipped: None }
     }
 
     fn at(offset: u64) -> Option<Position> {
@@ -225,6 +233,24 @@ mod tests {
         );
         assert_eq!(buffers.classify(room(1), &item(6)), Decision::Deliver);
         assert!(buffers.is_empty(), "no further comparison is needed");
+    }
+
+    /// A member was told of a gap that its recovery had filled, with an older position than it had.
+    #[test]
+    fn the_notice_of_a_gap_that_the_recovery_covers_is_a_duplicate() {
+        let gap =
+            |epoch, offset| QueuedPublication { position: None, gap: Some(Position { epoch, offset }), ..item(0) };
+        let mut buffers = JoinBuffers::default();
+        buffers.start_buffering(room(1), 1);
+        for notice in [gap(7, 4), gap(7, 5), gap(7, 6), gap(8, 1)] {
+            buffers.classify(room(1), &notice);
+        }
+        let merged = buffers.stop_buffering(room(1), 1, at(5));
+        let gaps: Vec<_> = merged.iter().map(|item| item.gap.unwrap()).collect();
+        assert_eq!(gaps, [Position { epoch: 7, offset: 6 }, Position { epoch: 8, offset: 1 }]);
+        assert_eq!(buffers.classify(room(1), &gap(7, 5)), Decision::Duplicate);
+        assert_eq!(buffers.classify(room(1), &gap(7, 6)), Decision::Deliver);
+        assert_eq!(buffers.classify(room(1), &item(5)), Decision::Duplicate, "it is still compared");
     }
 
     #[test]

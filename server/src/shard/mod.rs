@@ -58,7 +58,7 @@ mod tracked;
 mod upgrade;
 
 pub use handle::{Reservation, Shards};
-pub use inbox::Busy;
+pub use inbox::{Busy, DeferredWakes};
 pub use message::ToShard;
 pub use stream::Stream;
 

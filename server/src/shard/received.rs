@@ -14,6 +14,9 @@ const RETENTION: Millis = 60_000;
 /// duplicate. About 12 MB.
 const MAX: usize = 256 * 1024;
 
+/// Deliveries that are forgotten at once: the shard does nothing else meanwhile.
+const MAX_FORGOTTEN: usize = 4 * 1024;
+
 /// An event, the connection that has received it, by the generation of its slot, and the namespace: publishers of another one
 /// may use the same id.
 type Delivery = (PublicationId, u32, u16);
@@ -45,19 +48,18 @@ impl Received {
         is_first
     }
 
-    /// Forgets what is too old or too much, and frees the memory if nothing is left.
+    /// Forgets some of what is too old or too much, and frees the memory if nothing is left.
     pub(super) fn expire(&mut self, now: Millis) {
-        let mut has_expired = false;
-        while let Some((at, delivery)) = self.order.front() {
+        for _ in 0..MAX_FORGOTTEN {
+            let Some((at, delivery)) = self.order.front() else { return };
             if now.saturating_sub(*at) < RETENTION && self.order.len() < MAX {
                 return;
             }
             self.known.remove(delivery);
             self.order.pop_front();
-            has_expired = true;
-        }
-        if has_expired {
-            *self = Self::default();
+            if self.order.is_empty() {
+                *self = Self::default();
+            }
         }
     }
 }
@@ -85,7 +87,10 @@ mod tests {
             assert!(received.insert(0, PublicationId::of("a"), generation, 5));
         }
         assert!(received.known.len() <= MAX && received.order.len() == received.known.len());
+        let before = received.order.len();
         received.expire(5 + RETENTION);
+        assert_eq!(received.order.len(), before - MAX_FORGOTTEN, "in steps");
+        (0..MAX / MAX_FORGOTTEN).for_each(|_| received.expire(5 + RETENTION));
         assert_eq!((received.known.capacity(), received.order.capacity()), (0, 0));
     }
 }

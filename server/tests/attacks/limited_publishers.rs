@@ -10,6 +10,7 @@ use crate::support::{RedisServer, Request, Site};
 use nodevent_protocol::targets;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
+use std::time::{Duration, Instant};
 
 const APPLICATION: &str = "the-key-of-the-application";
 const GAME: &str = "the-key-of-the-game-server";
@@ -203,6 +204,47 @@ fn arrays_of_publications_delay_no_other_client() {
             })
             .await;
         }
+    });
+}
+
+/// Rooms that a publisher has filled expire at once, and the next publication removed all of them while everyone waited.
+#[test]
+fn rooms_that_expire_at_once_delay_no_other_client() {
+    const ROOMS: usize = 60_000;
+    /// The longest wait of a client, in the best of three rounds: without steps it was longer in each.
+    const MAX: Duration = Duration::from_millis(50);
+
+    attacker::run(async {
+        let settings = format!("open: true, history: {{age: 2s, max_memory: 256MB}}, {KEYS}");
+        let process = Process::start(&format!("/nodevent: {{{settings}}}\n")).await;
+        let site = &process.site;
+        let mut bystander = Raw::connected(site, "/nodevent").await;
+        let mut longest = Vec::new();
+        for _ in 0..3 {
+            for first in (0..ROOMS).step_by(2_000) {
+                let rooms = first..first + 2_000;
+                let body = rooms.map(|room| json!({"room": format!("Game_{room}"), "event": "e"})).collect();
+                publish(site, "/nodevent", GAME, None, &Value::Array(body)).await;
+            }
+            tokio::time::sleep(Duration::from_millis(2_100)).await;
+            let others = async {
+                for _ in 0..20 {
+                    publish(site, "/nodevent", GAME, None, &json!({"room": "Game_0", "event": "e"})).await;
+                }
+            };
+            let waits = async {
+                let mut longest = Duration::ZERO;
+                for number in 0..100 {
+                    let began = Instant::now();
+                    join(&mut bystander, &format!("42/nodevent,1[\"join\",{{\"room\":\"r{number}\"}}]")).await;
+                    longest = longest.max(began.elapsed());
+                }
+                longest
+            };
+            longest.push(tokio::join!(waits, others).0);
+        }
+        println!("the longest waits: {longest:?}");
+        assert!(longest.iter().any(|wait| *wait < MAX), "{longest:?}");
     });
 }
 

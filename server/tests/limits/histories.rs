@@ -1,8 +1,9 @@
 //! Limits of histories: their length, their age and their memory. Rooms with histories of their own are not affected.
 
+use crate::rooms::resident;
 use crate::server_with_bystander::ServerWithBystander;
 use crate::support::wait::until;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The messages in the history of a room.
 async fn messages(server: &ServerWithBystander, room: &str) -> Vec<Value> {
@@ -72,4 +73,29 @@ async fn least_recent_histories_are_dropped_beyond_the_memory_of_all() {
         (4..=20).contains(&kept),
         "{kept} rooms of 10 KB within 200 KB, with what they cost besides their text"
     );
+}
+
+/// Very many rooms took four times the memory of the limit: their names and positions counted for less than they need.
+#[tokio::test]
+async fn histories_need_the_memory_of_their_limit_whatever_the_rooms_and_texts_are() {
+    //
+    const MAX: u64 = 24 << 20;
+    for (rooms, size) in [(150_000, 1), (20_000, 1_000), (2_000, 20_000)] {
+        let mut server = ServerWithBystander::start("/nodevent: {history: {max_memory: 24MB}}").await;
+        let before = resident(&server);
+        let text = "x".repeat(size);
+        let at_once = (500_000 / (size + 60)).clamp(1, 1_000);
+        for first in (0..rooms).step_by(at_once) {
+            let publication = |room| json!({"room": format!("x{room}"), "event": "e", "message": text});
+            let publications: Vec<Value> = (first..rooms.min(first + at_once)).map(publication).collect();
+            let response = server.publish("/nodevent", json!(publications).to_string()).await;
+            assert_eq!(response.status, 200, "{}", response.text());
+        }
+        let grown = resident(&server).saturating_sub(before);
+        // Bodies of requests, their responses and what the allocator keeps of them: 6 MB.
+        assert!(grown < MAX * 5 / 4 + (6 << 20), "{rooms} rooms with {size} bytes: {} MB", grown >> 20);
+        assert!(grown > MAX / 4, "the limit was reached: {} MB", grown >> 20);
+        assert_eq!(messages(&server, &format!("x{}", rooms - 1)).await.len(), 1);
+        server.bystander_is_unaffected().await;
+    }
 }

@@ -4,34 +4,40 @@
 //! the memory: what a room needs is that of its last publisher, of which the server with its events of presence is one only
 //! as long as there is no other. Publishers without a limit to rooms have one half, and those
 //! that are limited to rooms the other one, each in equal parts. What one does not need others may use. At the limit, memory
-//! of the publisher that exceeds its part the most is freed in this order: its oldest idempotency keys, the logs of its
-//! least recently published rooms, the positions of these rooms. So no publisher evicts what others need. A room that
+//! of the publisher that exceeds its part the most is freed in this order: its oldest idempotency keys, positions of rooms
+//! without a log if they take more than half of it, the logs of its least recently published rooms, the positions of these
+//! rooms. So no publisher evicts what others need. A room that
 //! lost its position starts a new epoch, and clients that return to it receive `recovered: false`.
 
 mod records;
+mod rooms;
 
 use crate::capability::Publisher;
 use crate::clock::now_ms;
 use crate::history::Since;
 use crate::publication::Publication;
 use nodevent_protocol::history::{OffsetJump, Position, Retention};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use rooms::{Key, List, Rooms};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Memory of a room in addition to its name and its log: its entries in the tables. Bytes.
-const ROOM_OVERHEAD: usize = 192;
+/// Memory of a room in addition to its name and its log, as measured: itself, its entry in the table, and room for both to grow.
+/// Bytes.
+const ROOM_OVERHEAD: usize = 360;
 /// Memory of a stored publication in addition to its text: itself and its entry, which may have room for a second one. Bytes.
 const ENTRY_OVERHEAD: usize = 240;
 /// Memory of an idempotency key in addition to its text. Bytes.
 const IDEMPOTENCY_OVERHEAD: usize = 128;
 /// Time between two searches for what is too old. Until then it needs memory, but no reader receives it.
 const EXPIRY_INTERVAL: Duration = Duration::from_millis(100);
+/// What a publication removes at most of what is too old. Shards wait meanwhile, and very many rooms may expire at once.
+const EXPIRY_STEP: usize = 256;
 
 /// The histories of one namespace.
 #[derive(Debug)]
 pub(super) struct MemoryHistory {
-    rooms: HashMap<Arc<str>, Room>,
+    rooms: Rooms,
     /// The publishers, of which the configuration has few.
     owners: Vec<Owner>,
     /// Grows by one per creation of a room and per publication. The offset of absent positions.
@@ -62,11 +68,12 @@ struct Owner {
     name: Box<str>,
     is_limited: bool,
     bytes: usize,
-    /// Rooms that have a log, by their `listed` tick. A room moves to that of its last publication when it comes first,
-    /// and not with each publication.
-    lru_with_log: BTreeMap<u64, Arc<str>>,
-    /// Rooms that have a position only, by the tick of their last publication.
-    lru_position_only: BTreeMap<u64, Arc<str>>,
+    /// Rooms that have a log, the least recently published first.
+    with_log: List,
+    /// Rooms that have a position only, in the same order.
+    position_only: List,
+    /// The part of `bytes` that these need.
+    position_bytes: usize,
     /// Its keys in `idempotency`, oldest first.
     idempotency_order: VecDeque<String>,
 }
@@ -87,8 +94,8 @@ struct Room {
     bytes: usize,
     /// The tick of its last publication.
     lru_tick: u64,
-    /// Where it is in a list of its owner. At most `lru_tick`.
-    listed: Listed,
+    /// The list of its owner in which it is. `None` while records of a store are read.
+    listed: Option<Listed>,
     published: Instant,
     /// Time for which its log is stored.
     age: Duration,
@@ -96,33 +103,39 @@ struct Room {
     position_ttl: Duration,
 }
 
-/// The place of a room in the lists of its owner.
+/// The lists of an owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Listed {
-    /// In `lru_with_log`.
-    WithLog(u64),
-    /// In `lru_position_only`.
-    PositionOnly(u64),
-    /// In none, while records of a store are read.
-    Nowhere,
+    WithLog,
+    PositionOnly,
 }
 
 // === impl Owner ===
 
 impl Owner {
-    fn list(&mut self, place: Listed, name: Arc<str>) {
-        match place {
-            Listed::WithLog(tick) => drop(self.lru_with_log.insert(tick, name)),
-            Listed::PositionOnly(tick) => drop(self.lru_position_only.insert(tick, name)),
-            Listed::Nowhere => {}
+    /// Adds a room of it, which is in no list.
+    fn list(&mut self, rooms: &mut Rooms, key: Key, listed: Listed) {
+        let room = &mut rooms[key];
+        room.listed = Some(listed);
+        match listed {
+            Listed::WithLog => self.with_log.push(rooms, key),
+            Listed::PositionOnly => {
+                self.position_bytes += ROOM_OVERHEAD + room.name.len();
+                self.position_only.push(rooms, key);
+            }
         }
     }
 
-    fn unlist(&mut self, place: Listed) {
-        match place {
-            Listed::WithLog(tick) => drop(self.lru_with_log.remove(&tick)),
-            Listed::PositionOnly(tick) => drop(self.lru_position_only.remove(&tick)),
-            Listed::Nowhere => {}
+    /// Removes a room of it from its list, if it is in one.
+    fn unlist(&mut self, rooms: &mut Rooms, key: Key) {
+        let room = &mut rooms[key];
+        match room.listed.take() {
+            None => {}
+            Some(Listed::WithLog) => self.with_log.remove(rooms, key),
+            Some(Listed::PositionOnly) => {
+                self.position_bytes -= ROOM_OVERHEAD + room.name.len();
+                self.position_only.remove(rooms, key);
+            }
         }
     }
 }
@@ -133,7 +146,7 @@ impl MemoryHistory {
     /// Returns an empty history of at most `max_bytes`.
     pub(super) fn new(max_bytes: usize) -> Self {
         Self {
-            rooms: HashMap::new(),
+            rooms: Rooms::default(),
             owners: Vec::new(),
             lru_tick: 0,
             absent_epoch: Self::random_absent_epoch(),
@@ -168,7 +181,8 @@ impl MemoryHistory {
             return next(room);
         }
         let owner = self.owner(publisher);
-        next(self.create(name, owner, now))
+        let key = self.create(name, owner, now);
+        next(&mut self.rooms[key])
     }
 
     /// Stores the publication that has the position from [`MemoryHistory::next_position`].
@@ -182,7 +196,8 @@ impl MemoryHistory {
     ) {
         self.lru_tick += 1;
         let owner = self.owner(publisher);
-        let Some(room) = self.rooms.get_mut(name) else { return };
+        let Some(key) = self.rooms.find(name) else { return };
+        let room = &mut self.rooms[key];
         let before = room.bytes;
         let publication = publication.for_history(&room.name);
         room.bytes += memory_of(&publication);
@@ -202,15 +217,11 @@ impl MemoryHistory {
         self.bytes = self.bytes + after - before;
         self.owners[old_owner].bytes -= name_bytes + before;
         self.owners[owner].bytes += name_bytes + after;
-        let stays = old_owner == owner && matches!(room.listed, Listed::WithLog(_));
         if self.is_restoring {
             return;
         }
-        if !stays {
-            let place = Listed::WithLog(room.lru_tick);
-            self.owners[old_owner].unlist(std::mem::replace(&mut room.listed, place));
-            self.owners[owner].list(place, Arc::clone(&room.name));
-        }
+        self.owners[old_owner].unlist(&mut self.rooms, key);
+        self.owners[owner].list(&mut self.rooms, key, Listed::WithLog);
         self.evict(now);
     }
 
@@ -316,8 +327,9 @@ impl MemoryHistory {
                 name: publisher.name.into(),
                 is_limited: publisher.is_limited,
                 bytes: 0,
-                lru_with_log: BTreeMap::new(),
-                lru_position_only: BTreeMap::new(),
+                with_log: List::default(),
+                position_only: List::default(),
+                position_bytes: 0,
                 idempotency_order: VecDeque::new(),
             });
             self.owners.len() - 1
@@ -325,15 +337,13 @@ impl MemoryHistory {
     }
 
     /// Creates a room that does not exist.
-    fn create(&mut self, name: &str, owner: usize, now: Instant) -> &mut Room {
+    fn create(&mut self, name: &str, owner: usize, now: Instant) -> Key {
         self.lru_tick += 1;
         let name: Arc<str> = name.into();
         self.bytes += ROOM_OVERHEAD + name.len();
         self.owners[owner].bytes += ROOM_OVERHEAD + name.len();
-        let listed = if self.is_restoring { Listed::Nowhere } else { Listed::PositionOnly(self.lru_tick) };
-        self.owners[owner].list(listed, Arc::clone(&name));
-        let room = Room {
-            name: Arc::clone(&name),
+        let key = self.rooms.insert(Room {
+            name,
             owner,
             position: Position { epoch: Position::room_epoch(rand::random()), offset: 0 },
             born: self.lru_tick,
@@ -341,12 +351,15 @@ impl MemoryHistory {
             log: VecDeque::new(),
             bytes: 0,
             lru_tick: self.lru_tick,
-            listed,
+            listed: None,
             published: now,
             age: Duration::ZERO,
             position_ttl: Duration::MAX,
-        };
-        self.rooms.entry(name).insert_entry(room).into_mut()
+        });
+        if !self.is_restoring {
+            self.owners[owner].list(&mut self.rooms, key, Listed::PositionOnly);
+        }
+        key
     }
 
     /// Removes what is too old, and what exceeds the limit.
@@ -355,10 +368,13 @@ impl MemoryHistory {
             return;
         }
         if self.next_expiry.is_none_or(|at| now >= at) {
-            self.next_expiry = Some(now + EXPIRY_INTERVAL);
+            let mut left = EXPIRY_STEP;
             for owner in 0..self.owners.len() {
-                while self.evict_one(owner, now, false) {}
+                while left > 0 && self.evict_one(owner, now, false) {
+                    left -= 1;
+                }
             }
+            self.next_expiry = (left > 0).then(|| now + EXPIRY_INTERVAL);
         }
         while self.bytes > self.max_bytes {
             let Some(owner) = self.largest_owner() else { return };
@@ -388,40 +404,31 @@ impl MemoryHistory {
             self.idempotency.remove(&key);
             return true;
         }
-        while let Some(first) = owner.lru_with_log.first_entry() {
-            let Some(room) = self.rooms.get_mut(first.get()) else {
-                first.remove();
-                continue;
-            };
-            if room.lru_tick > *first.key() {
-                let (name, place) = (first.remove(), Listed::WithLog(room.lru_tick));
-                room.listed = place;
-                owner.list(place, name);
-                continue;
-            }
-            if !is_full && now.duration_since(room.published) <= room.age {
-                break;
-            }
+        // Positions take one half of the memory at most while there are logs.
+        let is_half = owner.position_bytes > owner.bytes / 2;
+        let with_log = owner.with_log.first().filter(|_| !(is_full && is_half));
+        if let Some(key) = with_log
+            && let room = &mut self.rooms[key]
+            && (is_full || now.duration_since(room.published) > room.age)
+        {
             let bytes = std::mem::take(&mut room.bytes);
             (self.bytes, owner.bytes) = (self.bytes - bytes, owner.bytes - bytes);
             room.log = Log::new();
-            let (name, place) = (first.remove(), Listed::PositionOnly(room.lru_tick));
-            room.listed = place;
-            owner.list(place, name);
+            owner.unlist(&mut self.rooms, key);
+            owner.list(&mut self.rooms, key, Listed::PositionOnly);
             return true;
         }
-        if let Some(first) = owner.lru_position_only.first_entry() {
-            let room = self.rooms.get(first.get());
-            if is_full || room.is_none_or(|room| now.duration_since(room.published) > room.position_ttl) {
-                let name = first.remove();
-                let bytes = ROOM_OVERHEAD + name.len();
-                (self.bytes, owner.bytes) = (self.bytes - bytes, owner.bytes - bytes);
-                if let Some(room) = self.rooms.remove(&name) {
-                    self.newest_forgotten = self.newest_forgotten.max(room.born);
-                    self.complete_since = self.complete_since.max(now);
-                }
-                return true;
-            }
+        if let Some(key) = owner.position_only.first()
+            && let room = &self.rooms[key]
+            && (is_full || now.duration_since(room.published) > room.position_ttl)
+        {
+            owner.unlist(&mut self.rooms, key);
+            let room = self.rooms.remove(key);
+            let bytes = ROOM_OVERHEAD + room.name.len();
+            (self.bytes, owner.bytes) = (self.bytes - bytes, owner.bytes - bytes);
+            self.newest_forgotten = self.newest_forgotten.max(room.born);
+            self.complete_since = self.complete_since.max(now);
+            return true;
         }
         false
     }
@@ -507,8 +514,55 @@ mod tests {
         }
         assert_eq!(log(&history, "room-9999", now).0, 1);
         assert!(history.rooms.len() < 200, "{}", history.rooms.len());
-        let listed = history.owners.iter().map(|one| one.lru_with_log.len() + one.lru_position_only.len());
-        assert_eq!(history.rooms.len(), listed.sum::<usize>());
+        assert_eq!(history.rooms.len(), listed(&history));
+    }
+
+    /// An attacker let very many rooms expire at once, and everyone waited until they were removed.
+    #[test]
+    fn rooms_that_expire_at_once_are_removed_in_steps_and_are_empty_before() {
+        //
+        let (mut history, now) = (MemoryHistory::new(usize::MAX), Instant::now());
+        for index in 0..4 * EXPIRY_STEP {
+            publish(&mut history, &format!("room-{index}"), now);
+        }
+        let with_log = |history: &MemoryHistory| history.rooms.iter().filter(|room| !room.log.is_empty()).count();
+        let later = now + Duration::from_secs(61);
+        for step in 1..=4 {
+            publish(&mut history, "another", later);
+            assert_eq!(with_log(&history), 1 + (4 - step) * EXPIRY_STEP);
+            assert_eq!(log(&history, "room-1023", later).1.len(), 0);
+        }
+        assert_eq!(history.rooms.len(), listed(&history));
+        assert_eq!(history.rooms.len(), 1 + 4 * EXPIRY_STEP, "their positions stay");
+    }
+
+    /// With more rooms than the memory has positions for, what was just published was dropped at once.
+    #[test]
+    fn positions_leave_one_half_of_the_memory_to_logs() {
+        let (mut history, now) = (MemoryHistory::new(100_000), Instant::now());
+        for index in 0..2_000 {
+            publish(&mut history, &format!("room-{index}"), now);
+        }
+        let (with_log, all) =
+            (history.rooms.iter().filter(|room| !room.log.is_empty()).count(), history.rooms.len());
+        assert!(with_log > 50 && all > with_log + 100, "{with_log} of {all}");
+        assert_eq!(log(&history, "room-1999", now).1.len(), 1);
+        assert_eq!(history.rooms.len(), listed(&history));
+        let bytes: usize = history.owners.iter().map(|owner| owner.position_bytes).sum();
+        let names =
+            history.rooms.iter().filter(|room| room.log.is_empty()).map(|room| ROOM_OVERHEAD + room.name.len());
+        assert_eq!(bytes, names.sum::<usize>());
+    }
+
+    /// The rooms that are in a list, and in order.
+    fn listed(history: &MemoryHistory) -> usize {
+        let lists = history.owners.iter().flat_map(|one| [&one.with_log, &one.position_only]);
+        let listed = lists.map(|list| {
+            let ticks: Vec<u64> = list.keys(&history.rooms).map(|key| history.rooms[key].lru_tick).collect();
+            assert!(ticks.is_sorted(), "the least recently published first");
+            ticks.len()
+        });
+        listed.sum()
     }
 
     /// Weakness 10: a publisher that was limited to its rooms evicted what others had published.
@@ -596,8 +650,8 @@ mod tests {
             }
             assert!(history.bytes <= 50_000);
         }
-        let logs: usize = history.rooms.values().map(|room| room.bytes).sum();
-        let names: usize = history.rooms.keys().map(|name| ROOM_OVERHEAD + name.len()).sum();
+        let logs: usize = history.rooms.iter().map(|room| room.bytes).sum();
+        let names: usize = history.rooms.iter().map(|room| ROOM_OVERHEAD + room.name.len()).sum();
         let keys: usize = history.idempotency.keys().map(|key| IDEMPOTENCY_OVERHEAD + 2 * key.len()).sum();
         assert_eq!(history.bytes, logs + names + keys);
         assert_eq!(history.owners.iter().map(|owner| owner.bytes).sum::<usize>(), history.bytes);

@@ -18,6 +18,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
+/// Mailboxes of others that a request removes at most, whose time is over.
+const ENDS_AT_ONCE: usize = 64;
 /// Memory of a mailbox in addition to the user's id: its entries in the tables. Bytes.
 const MAILBOX_OVERHEAD: usize = 320;
 /// Memory of a message in addition to its text. Bytes.
@@ -148,7 +150,7 @@ impl MemoryMailboxes {
 
     /// Stores a message. `now_us` is the wall clock in microseconds, for its id.
     pub(super) fn store(&mut self, new: &NewMessage<'_>, now: Instant, now_us: u64) -> StoreOutcome {
-        self.end_mailboxes(now);
+        self.end_mailboxes(new.user, now);
         let is_known = self.mailboxes.contains_key(new.user);
         // The user's own mailbox is for connections without a device. If there are none, it is not created.
         let has_devices = !self.settings.age.is_zero() && self.devices.contains_key(new.user);
@@ -159,8 +161,10 @@ impl MemoryMailboxes {
         let message_bytes = new.text.len() + ID_BYTES + MESSAGE_OVERHEAD + EXPIRY_OVERHEAD;
         let needed = message_bytes + key_bytes + MAILBOX_OVERHEAD + new.user.len();
         let (max_mailboxes, max_memory) = (self.settings.max_mailboxes_for(new), self.settings.max_memory_for(new));
-        if !is_known && self.unseen >= max_mailboxes || self.bytes + needed > max_memory {
-            return StoreOutcome::Not(Stored::Full);
+        while !is_known && self.unseen >= max_mailboxes || self.bytes + needed > max_memory {
+            if !self.end_first(now) {
+                return StoreOutcome::Not(Stored::Full);
+            }
         }
         if let Some(id) = new.idempotency_key.and_then(|key| self.stored_before(new.user, key, now)) {
             return StoreOutcome::Not(Stored::Duplicate(id));
@@ -214,7 +218,7 @@ impl MemoryMailboxes {
 
     /// Reads a page. Creates nothing.
     pub(super) fn read(&mut self, user: &str, page: PageRequest, now: Instant) -> MailboxPage {
-        self.end_mailboxes(now);
+        self.end_mailboxes(user, now);
         let mut read = MailboxPage { messages: Vec::new(), newest: MessageId::FIRST, unread: 0, has_more: false };
         if !self.mailboxes.contains_key(user) {
             return read;
@@ -245,7 +249,7 @@ impl MemoryMailboxes {
 
     /// Removes messages.
     pub(super) fn acknowledge(&mut self, user: &str, which: &Acknowledgement, now: Instant) -> Removed {
-        self.end_mailboxes(now);
+        self.end_mailboxes(user, now);
         if !self.mailboxes.contains_key(user) {
             return Removed { count: 0, unread: 0 };
         }
@@ -270,7 +274,7 @@ impl MemoryMailboxes {
     /// A connection of a user, or of a device, was opened. Returns how many messages were dropped with a device that gave
     /// way. `None`: there is no memory for the mailbox of a new device, so it has none.
     pub(super) fn connected(&mut self, user: &str, now: Instant) -> Option<u64> {
-        self.end_mailboxes(now);
+        self.end_mailboxes(user, now);
         let dropped = match user_and_device(user) {
             (owner, Some(_)) => self.connect_device(owner, user, now)?,
             (_, None) if self.settings.age.is_zero() => return Some(0),
@@ -296,8 +300,10 @@ impl MemoryMailboxes {
                 (newest, bytes) = (own.newest, own.bytes);
             }
             let copy = Mailbox { is_of_device: true, newest, messages, bytes, expiries, ..Mailbox::default() };
-            if self.bytes + copy.memory() + MAILBOX_OVERHEAD + 2 * name.len() > self.settings.max_memory {
-                return None;
+            while self.bytes + copy.memory() + MAILBOX_OVERHEAD + 2 * name.len() > self.settings.max_memory {
+                if !self.end_first(now) {
+                    return None;
+                }
             }
             self.change(name, now, |mailbox| *mailbox = copy);
         }
@@ -321,7 +327,7 @@ impl MemoryMailboxes {
         if self.mailboxes.contains_key(user) {
             self.change(user, now, |mailbox| mailbox.connections = mailbox.connections.saturating_sub(1));
         }
-        self.end_mailboxes(now);
+        self.end_mailboxes(user, now);
     }
 
     /// Changes a mailbox, which is created if it does not exist, and sets when it ends. What happens while the user is
@@ -364,14 +370,36 @@ impl MemoryMailboxes {
         result
     }
 
-    /// Removes mailboxes whose time is over.
-    fn end_mailboxes(&mut self, now: Instant) {
-        while let Some((at, _)) = self.ends.first()
-            && *at <= now
-        {
-            let Some((_, user)) = self.ends.pop_first() else { return };
-            self.remove(&user);
+    /// Removes the mailboxes of a user, or of a device and its user, whose time is over, and some of those of others: very many may
+    /// end at once, and shards wait meanwhile.
+    fn end_mailboxes(&mut self, name: &str, now: Instant) {
+        let user = user_and_device(name).0;
+        let devices = self.devices(user);
+        for name in [name, user].into_iter().chain(devices.iter().map(|device| &**device)) {
+            if self.mailboxes.get(name).and_then(|mailbox| mailbox.ends).is_some_and(|at| at <= now) {
+                self.remove(name);
+            }
         }
+        for _ in 0..ENDS_AT_ONCE {
+            if !self.end_first(now) {
+                return;
+            }
+        }
+    }
+
+    /// Removes all mailboxes whose time is over.
+    fn end_all(&mut self, now: Instant) {
+        while self.end_first(now) {}
+    }
+
+    /// Removes the mailbox whose time was over first. Returns `false` if there is none.
+    fn end_first(&mut self, now: Instant) -> bool {
+        if self.ends.first().is_none_or(|(at, _)| *at > now) {
+            return false;
+        }
+        let Some((_, name)) = self.ends.pop_first() else { return false };
+        self.remove(&name);
+        true
     }
 
     /// Removes a mailbox. Returns how many messages it had.
@@ -400,6 +428,31 @@ mod tests {
     use super::*;
     use nodevent_protocol::mailbox::of_device;
     use std::time::Duration;
+
+    /// An attacker let very many mailboxes end at once, and everyone waited until they were removed.
+    #[test]
+    fn mailboxes_that_end_at_once_are_removed_in_steps_and_are_gone_for_their_users_before() {
+        // X-05
+        let settings =
+            MailboxSettings { keep_unknown: true, max_mailboxes: 1_000, max_memory: 10_000_000, ..settings() };
+        let mut mailboxes = MemoryMailboxes::new(settings);
+        let now = Instant::now();
+        let later = now + Duration::from_secs(61);
+        let store = |mailboxes: &mut MemoryMailboxes, user: &str, at| mailboxes.store(&new(user), at, 1);
+        for user in 0..1_000 {
+            assert!(matches!(store(&mut mailboxes, &user.to_string(), now), StoreOutcome::Now(_)));
+        }
+        assert_eq!(mailboxes.mailboxes.len(), 1_000);
+        let page = PageRequest { after: MessageId::FIRST, count: 10, bytes: 1_000 };
+        assert_eq!(mailboxes.read("999", page, later).messages.len(), 0);
+        assert_eq!(mailboxes.mailboxes.len(), 1_000 - 1 - ENDS_AT_ONCE);
+        // The places of mailboxes that have ended are free, also of those that are not removed yet.
+        for user in 0..1_000 {
+            let outcome = store(&mut mailboxes, &format!("new-{user}"), later);
+            assert!(matches!(outcome, StoreOutcome::Now(_)), "{user}");
+        }
+        assert_eq!(mailboxes.mailboxes.len(), 1_000);
+    }
 
     const TEXT: &str = r#"{"event":"e","message":1,"sent":1}"#;
 
@@ -660,7 +713,7 @@ mod tests {
             }
         }
         let now = sandbox.at(10_000);
-        sandbox.mailboxes.end_mailboxes(now);
+        sandbox.mailboxes.end_all(now);
         assert_eq!((sandbox.mailboxes.bytes, sandbox.mailboxes.unseen, sandbox.mailboxes.ends.len()), (0, 0, 0));
     }
 }

@@ -7,7 +7,7 @@
 //! the record, and the later one replaces it.
 
 use super::super::times::Times;
-use super::{IDEMPOTENCY_OVERHEAD, Listed, Log, MemoryHistory, Owner, ROOM_OVERHEAD, Room, memory_of};
+use super::{IDEMPOTENCY_OVERHEAD, Key, Listed, Log, MemoryHistory, Owner, ROOM_OVERHEAD, Room, memory_of};
 use crate::capability::Publisher;
 use crate::config::history::History;
 use crate::publication::{Publication, StoredText};
@@ -67,7 +67,7 @@ impl MemoryHistory {
         if self.rooms.get(name).is_some_and(|room| room.position.epoch != position.epoch) {
             self.forget(name, at);
         }
-        if !self.rooms.contains_key(name) {
+        if self.rooms.find(name).is_none() {
             let owner = self.owner(publisher);
             self.create(name, owner, at);
         }
@@ -88,7 +88,7 @@ impl MemoryHistory {
 
     /// The names of all rooms.
     pub(in super::super) fn names(&self) -> Vec<Arc<str>> {
-        self.rooms.keys().cloned().collect()
+        self.rooms.iter().map(|room| Arc::clone(&room.name)).collect()
     }
 
     /// Writes a room with its log.
@@ -107,7 +107,7 @@ impl MemoryHistory {
     }
 
     pub(in super::super) fn has_room(&self, name: &str) -> bool {
-        self.rooms.contains_key(name)
+        self.rooms.find(name).is_some()
     }
 
     pub(in super::super) fn restore_room(
@@ -139,11 +139,21 @@ impl MemoryHistory {
         self.owners[owner].bytes += memory;
         self.lru_tick = self.lru_tick.max(lru_tick).max(born);
         let (age, position_ttl) = (retention.age, retention.position_ttl());
-        let key = Arc::clone(&name);
-        let listed = Listed::Nowhere;
-        let room =
-            Room { name, owner, position, born, jump, log, bytes, lru_tick, listed, published, age, position_ttl };
-        self.rooms.insert(key, room);
+        let listed = None;
+        self.rooms.insert(Room {
+            name,
+            owner,
+            position,
+            born,
+            jump,
+            log,
+            bytes,
+            lru_tick,
+            listed,
+            published,
+            age,
+            position_ttl,
+        });
         Some(())
     }
 
@@ -197,7 +207,7 @@ impl MemoryHistory {
         self.absent_epoch = absent_epoch;
         self.newest_forgotten = self.lru_tick;
         self.complete_since = now;
-        for room in self.rooms.values_mut() {
+        for room in self.rooms.iter_mut() {
             let to = room.position.offset + JUMP;
             room.jump = Some(OffsetJump { from: room.position.offset, to, lossless: false });
             room.position.offset = to;
@@ -218,10 +228,12 @@ impl MemoryHistory {
     /// Lists all rooms, and removes what is too old or too much, after all records were restored.
     pub(in super::super) fn restored(&mut self) {
         self.is_restoring = false;
-        for (name, room) in &mut self.rooms {
-            let is_empty = room.log.is_empty();
-            room.listed = if is_empty { Listed::PositionOnly } else { Listed::WithLog }(room.lru_tick);
-            self.owners[room.owner].list(room.listed, Arc::clone(name));
+        let mut keys: Vec<Key> = self.rooms.keys().collect();
+        keys.sort_unstable_by_key(|key| self.rooms[*key].lru_tick);
+        for key in keys {
+            let room = &self.rooms[key];
+            let listed = if room.log.is_empty() { Listed::PositionOnly } else { Listed::WithLog };
+            self.owners[room.owner].list(&mut self.rooms, key, listed);
         }
         self.evict(Instant::now());
     }
@@ -235,7 +247,8 @@ impl MemoryHistory {
     }
 
     fn detach(&mut self, name: &str) -> Option<Room> {
-        let room = self.rooms.remove(name)?;
+        let key = self.rooms.find(name)?;
+        let room = self.rooms.remove(key);
         let bytes = ROOM_OVERHEAD + name.len() + room.bytes;
         self.owners[room.owner].bytes -= bytes;
         self.bytes -= bytes;
@@ -252,14 +265,14 @@ impl MemoryHistory {
 
     /// Calls `each` with every publication that is stored.
     pub(in super::super) fn publications(&self, times: &Times, mut each: impl FnMut(&Publication, u64)) {
-        for (publication, arrived) in self.rooms.values().flat_map(|room| &room.log) {
+        for (publication, arrived) in self.rooms.iter().flat_map(|room| &room.log) {
             each(publication, times.ms(*arrived));
         }
     }
 
     /// The number of rooms, of publications and of idempotency keys.
     pub(in super::super) fn counts(&self) -> [usize; 3] {
-        let publications = self.rooms.values().map(|room| room.log.len()).sum();
+        let publications = self.rooms.iter().map(|room| room.log.len()).sum();
         [self.rooms.len(), publications, self.idempotency.len()]
     }
 
@@ -269,9 +282,9 @@ impl MemoryHistory {
         let mut all: Vec<String> = self
             .rooms
             .iter()
-            .map(|(name, room)| {
+            .map(|room| {
                 let log: Vec<_> = room.log.iter().map(|(one, _)| (one.position, &*one.text)).collect();
-                format!("{name} {:?} {} {:?} {log:?}", room.position, room.born, room.jump)
+                format!("{} {:?} {} {:?} {log:?}", room.name, room.position, room.born, room.jump)
             })
             .collect();
         all.extend(self.idempotency.iter().map(|(key, (position, _))| format!("{key} {position:?}")));

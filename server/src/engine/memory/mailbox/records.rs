@@ -59,7 +59,7 @@ impl MemoryMailboxes {
     pub(in super::super) fn restore_stored(&mut self, mut from: Decoder<'_>, times: &Times) -> Option<()> {
         let (name, at, id) = (from.text()?, times.at(from.u64()?), read_id(&mut from)?);
         let (text, expiry, key) = (from.text()?, from.optional()?, from.optional_text()?);
-        self.end_mailboxes(at);
+        self.end_all(at);
         let message = Arc::new(StoredMessage { id, text: text.into() });
         self.insert(name, message, expiry.map(|ms| times.at(ms)), key, at);
         Some(())
@@ -155,7 +155,7 @@ impl MemoryMailboxes {
                 self.change(&name, now, |mailbox| mailbox.connections = 0);
             }
         }
-        self.end_mailboxes(now);
+        self.end_all(now);
     }
 
     /// Calls `each` with every message and the name of its mailbox.
