@@ -7,6 +7,7 @@ pub use super::frames::{BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close, fi
 use super::http::{Io, Request, Response};
 use super::site::Site;
 use super::wait::in_time;
+use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// A frame of the server.
@@ -28,7 +29,8 @@ pub enum End {
 /// A WebSocket by hand.
 pub struct Raw {
     stream: Box<dyn Io>,
-    bytes: Vec<u8>,
+    /// What has arrived and was not returned yet.
+    bytes: BytesMut,
 }
 
 // === impl Frame ===
@@ -60,7 +62,7 @@ impl Raw {
         let response = in_time("a response to a handshake", Response::read(&mut stream, true)).await;
         let response = response.expect("a response to a handshake");
         assert_eq!(response.status, 101, "{}", response.text());
-        Self { stream, bytes: response.body }
+        Self { stream, bytes: response.body.as_slice().into() }
     }
 
     /// Opens a WebSocket with this request. Returns the response too.
@@ -70,14 +72,14 @@ impl Raw {
         let response = in_time("a response to a handshake", Response::read(&mut stream, true)).await;
         let response = response.expect("a response to a handshake");
         assert_eq!(response.status, 101, "{}", response.text());
-        let bytes = response.body.clone();
+        let bytes = response.body.as_slice().into();
         (response, Self { stream, bytes })
     }
 
     /// Does the same, and returns `None` if the server refused.
     pub async fn try_after_handshake(mut stream: Box<dyn Io>) -> Option<Self> {
         let response = Response::read(&mut stream, true).await.ok()?;
-        (response.status == 101).then_some(Self { stream, bytes: response.body })
+        (response.status == 101).then_some(Self { stream, bytes: response.body.as_slice().into() })
     }
 
     /// Opens a connection and reads the open packet.
@@ -118,7 +120,7 @@ impl Raw {
         in_time("a frame", async {
             loop {
                 if let Some((frame, length)) = parse(&self.bytes) {
-                    self.bytes.drain(..length);
+                    self.bytes.advance(length);
                     return Some(frame);
                 }
                 if !matches!(self.stream.read_buf(&mut self.bytes).await, Ok(1..)) {
@@ -135,7 +137,7 @@ impl Raw {
         in_time("a frame", async {
             loop {
                 if let Some((bits, frame, length)) = parse_any(&self.bytes) {
-                    self.bytes.drain(..length);
+                    self.bytes.advance(length);
                     assert_eq!(bits & !DEFLATED, 0, "a server sends whole messages without other reserved bits");
                     return (bits != 0, frame);
                 }
