@@ -48,7 +48,7 @@ export type KeySource = (room: Room) => Key | Promise<Key>;
 
 /** A JSON Web Token; without one the connection has no user. */
 export type Token = string | null | undefined;
-/** Called when a token is needed. If it fails, it is called again after a few seconds. */
+/** Called when a token is needed. If it fails, it is called again after a growing delay. */
 export type TokenSource = () => Token | Promise<Token>;
 
 /** Room data from the application, for example the gem's `room_json`. */
@@ -199,6 +199,8 @@ interface ControllerOn {
   (event: "reconnecting", listener: (delay: number, attempt: number) => void): Undo<NoDeventController>;
   (event: "reconnect", listener: (transport: string, attempts: number) => void): Undo<NoDeventController>;
   (event: "reconnect_failed", listener: () => void): Undo<NoDeventController>;
+  /** `leaveAll` was called; the rooms are not left yet. */
+  (event: "leave-all", listener: () => void): Undo<NoDeventController>;
   /** The connection has another user than before; `undefined`: none any more, because the token was revoked or has expired, or the source returned none. */
   (event: "user-changed", listener: (user: string | undefined) => void): Undo<NoDeventController>;
 }
@@ -250,7 +252,10 @@ export interface CallResponse {
 
 /** Why a call has no response. */
 export interface CallError extends Error {
-  /** 0: the connection was lost or there was no response in time, and the application may have received the request. */
+  /**
+   * 0: the connection was lost, there was no response in time, or `leaveAll` was called, and the application may have received
+   * the request. 429: too many calls, also of those that wait for a connection.
+   */
   readonly status: number;
 }
 
@@ -284,7 +289,10 @@ export class NoDeventController implements Listenable {
   readonly all: Feed;
   /** Presents a token of the same user now, and tokens of this source from now on. Without a user before, it signs in. */
   setToken(source: Token | TokenSource): this;
-  /** For a sign-out: leaves all rooms, and forgets their keys and the pages that Turbo has cached. */
+  /**
+   * For a sign-out: ends the calls in progress, leaves all rooms, and forgets their keys and the pages that Turbo has cached.
+   * Keys and tokens that were requested before are not used. Elements in the page do not join again before they change.
+   */
   leaveAll(): this;
   /** Ends the connection for good and releases everything. */
   close(): this;

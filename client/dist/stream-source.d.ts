@@ -14,7 +14,10 @@ declare global {
     "nodevent-joined": CustomEvent<{ position: string | null; recovered: boolean } | undefined>;
     /** The server refused the join, or the application the key; `detail` is the reason. */
     "nodevent-refused": CustomEvent<string>;
-    /** Streams are lost for good. The element loads the page again, unless a listener calls `preventDefault()`. */
+    /**
+     * Streams are lost for good. The element loads the page again, unless a listener calls `preventDefault()`, or the page was
+     * loaded for the same position before.
+     */
     "nodevent-gap": CustomEvent<string | undefined>;
   }
 }

@@ -1,6 +1,7 @@
 // Owns: the rooms and feeds of one namespace, the socket they share, and the old client's names for connection
 // events. Works with our socket, the stock one, and any object with the same methods.
 
+import { Calls } from "./calls.js";
 import { connectionId, isSameSession, onVisit } from "./connection-id.js";
 import { Inbox } from "./inbox.js";
 import { JoinQueue } from "./join-queue.js";
@@ -20,9 +21,6 @@ const REFUSED_ORIGIN_DELAY = 60_000;
 /** Number of these attempts. After them, the page has to be loaded again. */
 const REFUSED_ORIGIN_ATTEMPTS = 5;
 
-/** Time for the response to a call, which is longer than the server waits for the application, or to another request. Milliseconds. */
-const TIMEOUT = 60_000;
-
 /** The key endpoint that the gem mounts, if the page does not name another one. */
 const DEFAULT_KEY_URL = "/nodevent/key";
 
@@ -34,12 +32,13 @@ const isLimit = (/** @type {any} */ code) => code === 1008 || code === 1009 || c
 
 /**
  * Events: `connect`, `disconnect(reason, details)`, `connecting(transport)`, `connect_failed(err)`, `close(reason)`,
- * `error(err)`, `reconnecting(delay, attempt)`, `reconnect(transport, attempts)`, `reconnect_failed`, `user-changed(user)`.
+ * `error(err)`, `reconnecting(delay, attempt)`, `reconnect(transport, attempts)`, `reconnect_failed`, `user-changed(user)`, `leave-all`.
  */
 export class NoDeventController extends Listenable {
   /** @param {{key?: (room: Room) => any, keyUrl?: string, token?: any}} [options] where keys come from: a function, or the URL of the application's endpoint; a token, or a function that returns one */
   constructor({ key, keyUrl, token } = {}) {
     super();
+    this._calls = new Calls(this);
     this._tokens = new Tokens(this, token);
     this._source = key || (keyUrl && keyFrom(keyUrl));
     this._keyUrl = keyUrl || DEFAULT_KEY_URL;
@@ -125,8 +124,15 @@ export class NoDeventController extends Listenable {
   _named() {
     const id = connectionId();
     const isShown = id === this._sentId;
-    this._sentId = id;
+    this._onId(id);
     return id && { socket_connection_id: id, page_since: isShown ? { ...this._positions(), "": this.page.position } : {} };
+  }
+
+  /** The server receives the id of the document. What waits is of the session before. @param {string} [id] */
+  _onId(id) {
+    const sent = this._sentId;
+    this._sentId = id;
+    if (id && sent && !isSameSession(id, sent)) this._calls._cancel("Left");
   }
 
   /** The position of each room. */
@@ -167,23 +173,7 @@ export class NoDeventController extends Listenable {
    * @returns {Promise<{status: number, headers: {[name: string]: string}, body: string}>}
    */
   call(method, path, body) {
-    return this._request("call", { method, path, body });
-  }
-
-  /** Sends an event, and resolves to the second value of its acknowledgement. @param {string} event @param {any} data @returns {Promise<any>} */
-  _request(event, data) {
-    return new Promise((resolve, reject) => {
-      const done = (/** @type {any} */ error, /** @type {any} */ result) => {
-        clearTimeout(timer);
-        if (error) reject(Object.assign(Error(error), result));
-        else resolve(result);
-      };
-      const fail = (done._onDisconnect = () => done("No response", { status: 0 }));
-      // A connection that is lost acknowledges nothing, and the stock client does not say so.
-      const timer = setTimeout(fail, TIMEOUT);
-      if (this.socket) this.socket.emit(event, data, done);
-      else fail();
-    });
+    return this._calls._request("call", { method, path, body });
   }
 
   /** The feed that a message of the server names. @param {any} target */
@@ -326,6 +316,7 @@ export class NoDeventController extends Listenable {
     for (const room of rooms) if (!room._joinSent) room._join();
     if (!this._sentAll) this._recoverAll();
     this._joins._flush();
+    this._calls._flush();
     // The connect packet may have left before the document was there.
     this._onVisit();
   }
@@ -352,9 +343,13 @@ export class NoDeventController extends Listenable {
     this._joins._stop();
   }
 
-  /** For a sign-out: leaves all rooms, forgets their keys, and what Turbo has cached. */
+  /** For a sign-out: ends what is in progress, leaves all rooms, forgets their keys, and what Turbo has cached. */
   leaveAll() {
-    for (const room of this._rooms.values()) room.leave().setKey(undefined);
+    // First, because the parts of the page that show rooms do not take part in what follows.
+    this._fire("leave-all");
+    this._calls._cancel("Left");
+    this._tokens._forget();
+    for (const room of this._rooms.values()) room._forget();
     const { cache } = /** @type {any} */ (globalThis).Turbo || {};
     // Turbo would cache the page that is shown as soon as it visits the next one.
     cache?.exemptPageFromCache();
@@ -371,6 +366,8 @@ export class NoDeventController extends Listenable {
   /** Releases the socket, the rooms and all listeners. The socket itself stays as it is. */
   down() {
     this._detach();
+    this._calls._cancel("No response");
+    this._tokens._stop();
     this.socket = undefined;
     for (const room of this._rooms.values()) room._destroy();
     this._rooms.clear();

@@ -7,12 +7,10 @@
 import { call, Emitter } from "../emitter.js";
 import { Listenable } from "./listenable.js";
 import { warn } from "./log.js";
+import { retryDelay } from "./renewal.js";
 
 /** Acknowledgements that are sent at a time. */
 const MAX_IDS = 500;
-
-/** Delay before an acknowledgement that failed is sent again. Milliseconds. */
-const RETRY = 1000;
 
 export class Inbox extends Listenable {
   /** @param {import("./controller.js").NoDeventController} controller */
@@ -31,6 +29,11 @@ export class Inbox extends Listenable {
     this._acknowledged = new Set();
     /** @type {Set<string> | undefined} ids of the first pages of a connection, until all are here */
     this._found = undefined;
+    this._visit = 0; // number of connections and users
+    this._failures = 0; // number of consecutive acknowledgements that failed
+    /** @type {any} */
+    this._timer = undefined;
+    this._isSending = false;
   }
 
   /**
@@ -85,14 +88,23 @@ export class Inbox extends Listenable {
 
   _onConnect() {
     this._isOpen = this._isRefused = false;
-    this._isSending = false;
+    this._onVisit();
     this._open();
+  }
+
+  /** Another connection or another user: what was sent before is not acknowledged any more. */
+  _onVisit() {
+    this._visit++;
+    this._failures = 0;
+    this._isSending = false;
+    clearTimeout(this._timer);
   }
 
   /** The connection has another user, and so another mailbox. @param {string} [id] */
   _onUser(id) {
     this._messages.clear();
     this._acknowledged.clear();
+    this._onVisit();
     this._count(0);
     if (!id || !this._isRefused) return;
     this._isOpen = this._isRefused = false;
@@ -142,11 +154,14 @@ export class Inbox extends Listenable {
   _send() {
     if (this._isSending || !this._acknowledged.size || !this._isOpen || !this._controller._canSend()) return;
     const ids = [...this._acknowledged].slice(0, MAX_IDS);
-    const socket = this._socket;
+    const visit = this._visit;
     this._isSending = true;
-    socket.emit("acknowledge", { ids }, (/** @type {any} */ error, /** @type {any} */ result) => {
+    this._socket.emit("acknowledge", { ids }, (/** @type {any} */ error, /** @type {any} */ result) => {
+      // It is about the mailbox of an earlier user, or of a connection that was lost.
+      if (visit !== this._visit) return;
       this._isSending = false;
-      if (error) return void setTimeout(() => this._send(), RETRY);
+      if (error) return void (this._timer = setTimeout(() => this._send(), retryDelay(this._failures++)));
+      this._failures = 0;
       for (const id of ids) this._acknowledged.delete(id);
       this._count(result.unread);
       this._send();
@@ -174,6 +189,7 @@ export class Inbox extends Listenable {
 
   _destroy() {
     this._isWanted = false;
+    this._onVisit();
     this._messages.clear();
     this._acknowledged.clear();
     this._changes.off();

@@ -2,22 +2,18 @@
 // The controller sends for it and delivers publications to it. It knows no socket.
 
 import { call } from "../emitter.js";
+import { stopwatch } from "../engine/stopwatch.js";
 import { Feed } from "./feed.js";
 import { KeyError, expiryOf, keyFrom } from "./keys.js";
 import { FIXES, warn } from "./log.js";
 import { PositionTracker } from "./position-tracker.js";
+import { MAX_RETRY_DELAY, Renewal, retryDelay } from "./renewal.js";
 
 const EXPIRED = "Time has passed";
 const TOO_FAST = "Too many joins";
 
-/** Maximum delay before a temporary failure is retried. Milliseconds. */
-const MAX_RETRY_DELAY = 30_000;
-
-/** Minimum delay before a key is renewed. Milliseconds. */
-const MIN_RENEWAL_DELAY = 1000;
-
-/** Longest delay that `setTimeout` accepts. Milliseconds. */
-const MAX_TIMEOUT = 2 ** 31 - 1;
+/** After a membership that ends sooner than this after the last one, the next join waits. Milliseconds. */
+const SOON = 2 * MAX_RETRY_DELAY;
 
 /**
  * Events: `join(err, state)` for every attempt, `leave(err)` with `err` if the page did not ask to leave,
@@ -36,6 +32,9 @@ export class Room extends Feed {
     this._attempt = 0; // number of joins sent
     this._staleUpTo = 0; // acks of attempts up to this one are ignored
     this._failures = 0; // number of consecutive temporary failures
+    this._ends = 0; // number of memberships that have ended soon after the one before
+    this._sinceEnd = () => Infinity;
+    this._renewal = new Renewal(() => this._renew());
     this._logged = ""; // the refusals that were logged
     /** @type {{_fn: Function, _attempt: number}[]} callbacks, with the first attempt whose ack settles them */
     this._joinCallbacks = [];
@@ -54,6 +53,7 @@ export class Room extends Feed {
   setKey(key, source) {
     if (typeof key === "function") [key, source] = [undefined, key];
     this._source = source && typeof source === "string" ? keyFrom(source) : source;
+    this._renewal._reset();
     this._useKey(key);
     this._join();
     return this;
@@ -85,16 +85,18 @@ export class Room extends Feed {
   /** Who is in the room, which this page has joined. @returns {Promise<any>} */
   async presence() {
     if (!this.joined || !this._controller._canSend()) throw Error("Not a member");
-    return this._controller._request("presence", { room: this.id });
+    return this._controller._calls._request("presence", { room: this.id });
   }
 
-  /** Stores a key and schedules its renewal, at 80 to 90 % of its lifetime so that many rooms spread out. @param {any} key */
+  /** Stores a key and schedules its renewal. @param {any} key */
   _useKey(key) {
     this._key = key;
-    clearTimeout(this._renewal);
-    const left = Number(expiryOf(key)) - Date.now();
-    if (left > 0 && left < MAX_TIMEOUT) this._renewal = setTimeout(() => this._renew(), Math.max(MIN_RENEWAL_DELAY, left * (0.8 + 0.1 * Math.random())));
+    this._renewal._stop();
+    const end = expiryOf(key) || 0;
+    const left = end - Date.now();
+    if (left > 0) this._renewal._start(left, end);
   }
+
 
   /** Joins again with a new key before the present one expires. */
   async _renew() {
@@ -108,7 +110,7 @@ export class Room extends Feed {
       this._join();
     } catch (error) {
       if (key !== this._key || !this._wanted) return;
-      if (!this._isRefused(error)) this._renewal = setTimeout(() => this._renew(), this._nextDelay());
+      if (!this._isRefused(error)) this._renewal._retry();
     }
   }
 
@@ -151,7 +153,11 @@ export class Room extends Feed {
     const since = this.position;
     this._controller._joins._add({
       _request: { room: this.id, key: this._key ?? undefined, since },
-      _onSent: (timeout) => this._setTimer(timeout, () => this._controller._joins._onTimeout()),
+      _onSent: (timeout) =>
+        this._setTimer(timeout, () => {
+          this._controller._joins._onTimeout();
+          this._join();
+        }),
       _ack: (err, _ok, state) => {
         if (err === EXPIRED && source && !renewKey && attempt === this._attempt && this._wanted) this._join(true);
         else this._onJoinResult(attempt, err, state, since);
@@ -159,25 +165,21 @@ export class Room extends Feed {
     });
   }
 
-  /** Sends the join again after a delay. @param {number} delay milliseconds @param {() => void} [before] */
-  _setTimer(delay, before) {
+  /** Sends the join again after a delay. @param {number} delay milliseconds @param {() => void} [join] */
+  _setTimer(delay, join = () => this._join()) {
     clearTimeout(this._timer);
-    this._timer = setTimeout(() => {
-      before?.();
-      this._join();
-    }, delay);
-  }
-
-  /** The delay after a temporary failure: random, and growing with each failure. */
-  _nextDelay() {
-    return Math.min(MAX_RETRY_DELAY, 1000 * 2 ** this._failures++) * (0.5 + Math.random() / 2);
+    this._timer = setTimeout(join, delay);
   }
 
   /** The membership was revoked, or its key has expired. Joins again once, with a new key if the page has a source of keys. @param {string} reason */
   _onEnded(reason) {
     this.joined = false;
     this._fire("leave", reason);
-    this._join(true);
+    // Keys that end as soon as they are used must not cause requests without a pause.
+    this._ends = this._sinceEnd() < SOON ? this._ends + 1 : 0;
+    this._sinceEnd = stopwatch();
+    if (this._ends) this._setTimer(retryDelay(this._ends - 1), () => this._join(true));
+    else this._join(true);
   }
 
   /** The application has unsubscribed the page. What is published until it subscribes it again is not missing. */
@@ -202,7 +204,7 @@ export class Room extends Feed {
       this._failures = 0;
       if (state) this._tracker._onJoined(state, since);
     }
-    if (isLast && isTemporary) this._setTimer(this._nextDelay());
+    if (isLast && isTemporary) this._setTimer(retryDelay(this._failures++));
     else {
       if (isLast) clearTimeout(this._timer);
       this._settleJoins(attempt, err, state);
@@ -246,11 +248,17 @@ export class Room extends Feed {
   _reset() {
     this._wanted = this.joined = false;
     clearTimeout(this._timer);
-    clearTimeout(this._renewal);
+    this._renewal._stop();
     this._controller._joins._drop(this.id);
     this._staleUpTo = this._attempt;
     this._tracker = new PositionTracker();
     this._settleJoins(Infinity, "Left");
+  }
+
+  /** The visitor has left: keys that were requested before are not used. */
+  _forget() {
+    this._attempt++;
+    this.leave().setKey(undefined);
   }
 
   _destroy() {

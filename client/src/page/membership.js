@@ -2,7 +2,11 @@
 // of them still lacks. Used by the custom element and the Stimulus controller, with the public API of
 // `NoDevent` only.
 
+import { expiryOf } from "../nodevent/keys.js";
 import { distance, parse } from "../nodevent/position-tracker.js";
+
+/** The only refusal for which a newer key of the page helps. */
+const EXPIRED = "Time has passed";
 
 /** Publications kept for parts that join a room later than others, with older content. */
 const MAX_RECENT = 100;
@@ -12,6 +16,7 @@ const MAX_RECENT = 100;
  * @property {any} room
  * @property {Set<Membership>} members
  * @property {any[]} recent publications, oldest first
+ * @property {string | undefined} key of those that the members have, the one that ends last
  * @property {(() => void)[]} removers
  */
 
@@ -22,7 +27,8 @@ const entries = (/** @type {any} */ (globalThis)[Symbol.for("nodevent.membership
 function entryOf(name) {
   const known = entries.get(name);
   if (known) return known;
-  const room = /** @type {any} */ (globalThis).NoDevent.room(name);
+  const { NoDevent } = /** @type {any} */ (globalThis);
+  const room = NoDevent.room(name);
   const members = new Set();
   /** @type {any[]} */
   const recent = [];
@@ -40,17 +46,35 @@ function entryOf(name) {
     }),
     room.on("join", (/** @type {any} */ err, /** @type {any} */ state) => notify(err ? "refused" : "joined", err || state)),
     room.on("key-refused", (/** @type {any} */ reason) => notify("refused", reason)),
+    // The visitor has left: neither the keys of these members nor what they have received is for the next one.
+    NoDevent.on("leave-all", () => {
+      close(name, entry);
+      for (const member of members) member.isOver = true;
+    }),
   ];
-  const entry = { room, members, recent, removers };
+  /** @type {Entry} */
+  const entry = { room, members, recent, removers, key: undefined };
   entries.set(name, entry);
   return entry;
 }
 
+/** @param {string} name @param {Entry} entry */
+function close(name, { removers }) {
+  entries.delete(name);
+  for (const remove of removers) remove();
+}
+
+/** Whether a key ends before another one. @param {string} key @param {string | undefined} other */
+const isEarlier = (key, other) => Number(expiryOf(key)) < Number(expiryOf(other));
+
 export class Membership {
+  /** The visitor for whom it was rendered has left. */
+  isOver = false;
+
   /**
    * @param {{room: string, key?: string, position?: string, keyUrl?: string}} data
-   * @param {(name: string, detail: any, own: boolean) => void} dispatch receives the application's events, and
-   *   `joined`, `refused` and `gap` with `own` set
+   * @param {(name: string, detail: any, own: boolean, position?: string) => void} dispatch receives the application's events, and
+   *   `joined`, `refused` and `gap` with `own` set. `position` is that of the publication, or the one before the gap
    */
   constructor({ room: name, key, position, keyUrl }, dispatch) {
     this.name = name;
@@ -62,7 +86,11 @@ export class Membership {
     if (room.joined || room.position) this.catchUp(room.position, recent);
     else room.since(position);
     // As room data, not with `setKey`: markup does not choose the key endpoint.
-    if (!room.joined && (key || keyUrl)) /** @type {any} */ (globalThis).NoDevent.room({ room: name, key: key || undefined, key_url: keyUrl });
+    if (!room.joined && (key || keyUrl)) {
+      // An older part of the page may have an older key.
+      if (key && !isEarlier(key, entry.key)) entry.key = key;
+      /** @type {any} */ (globalThis).NoDevent.room({ room: name, key: key ? entry.key : undefined, key_url: keyUrl });
+    }
     room.join();
   }
 
@@ -87,7 +115,7 @@ export class Membership {
       if (distance(parse(this.position), next) <= 0) return;
       this.position = position;
     }
-    this.dispatch(event, message, false);
+    this.dispatch(event, message, false, position);
   }
 
   /** The content of this part is newer now: publications up to its position are in it. @param {string | undefined} position */
@@ -98,8 +126,9 @@ export class Membership {
 
   /** @param {string | undefined} position */
   gap(position) {
+    const before = this.position;
     this.position = position;
-    this.notify("gap", position);
+    this.dispatch("gap", position, true, before);
   }
 
   /** @param {string} event @param {any} detail */
@@ -113,9 +142,16 @@ export class Membership {
     return entries.get(this.name)?.room.getKey();
   }
 
-  /** Joins again with a newer key than the one that was refused. Returns false if it is the same. @param {string | undefined} key */
-  renew(key) {
-    if (!key || key === this.key) return false;
+  /**
+   * Joins again with a key that ends later than the one that has expired, and than all that the page has presented. Returns
+   * false if there is none.
+   * @param {any} reason of the refusal @param {string | undefined} key
+   */
+  renew(reason, key) {
+    const entry = entries.get(this.name);
+    if (reason !== EXPIRED || !key || !entry) return false;
+    if (![this.key, entry.key].every((other) => !other || isEarlier(other, key))) return false;
+    entry.key = key;
     /** @type {any} */ (globalThis).NoDevent.room({ room: this.name, key });
     return true;
   }
@@ -126,8 +162,7 @@ export class Membership {
     if (!entry?.members.delete(this)) return;
     setTimeout(() => {
       if (entry.members.size || entries.get(this.name) !== entry) return;
-      entries.delete(this.name);
-      for (const remove of entry.removers) remove();
+      close(this.name, entry);
       entry.room.leave();
     });
   }

@@ -4,11 +4,12 @@
 //   <nodevent-stream-source room="Discussion_12" key="…" position="…"></nodevent-stream-source>
 //
 // It dispatches `nodevent-joined`, `nodevent-refused` and `nodevent-gap`, which bubble. After a gap it loads the page
-// again, unless the application prevents the event's default.
+// again, unless the application prevents the event's default, or the page has done it for the same position.
 
 import { installQueue } from "./install-queue.js";
-import { RoomElement } from "./room-element.js";
-import { refreshPage, renderStreams } from "./streams.js";
+import { RoomElement, attribute } from "./room-element.js";
+import { isFirst, refreshOnce } from "./reloads.js";
+import { renderStreams } from "./streams.js";
 import { identifyTurboRequests } from "./turbo-requests.js";
 
 installQueue();
@@ -16,16 +17,25 @@ installQueue();
 /** The event whose message is HTML with `<turbo-stream>` elements. */
 const EVENT = "turbo-stream";
 
+/** A stream that loads the page again. */
+const REFRESH = /<turbo-stream[^>]*\saction=["']?refresh\b/;
+
 export class NoDeventStreamSourceElement extends RoomElement {
   get hint() {
     return "nodevent_stream_from";
   }
 
-  /** @param {string} event @param {any} detail @param {boolean} own */
-  receive(event, detail, own) {
+  /** @param {string} event @param {any} detail @param {boolean} own @param {string} [position] */
+  receive(event, detail, own, position) {
+    const room = attribute(this, "room");
+    if (own) {
+      if (this.announce("nodevent-" + event, detail) && event === "gap") refreshOnce(room, position);
+      return;
+    }
     // The room may have other events, which are for others.
-    if (!own) return event === EVENT && typeof detail === "string" && renderStreams(detail);
-    if (this.announce("nodevent-" + event, detail) && event === "gap") refreshPage();
+    if (event !== EVENT || typeof detail !== "string") return;
+    // HTML from a cache recovers the same refresh each time.
+    if (!REFRESH.test(detail) || isFirst(room, position)) renderStreams(detail, () => refreshOnce(room, position));
   }
 }
 

@@ -35,12 +35,18 @@ export default class extends Controller {
 
   /** Turbo morphs a page, or the application changes a value: another room, or newer content. */
   roomValueChanged() {
-    if (!this.membership || this.membership.name === /** @type {any} */ (this).roomValue) return;
+    if (!this.membership) return;
+    if (!this.membership.isOver && this.membership.name === /** @type {any} */ (this).roomValue) return;
     this.disconnect();
     this.connect();
   }
 
+  keyValueChanged() {
+    if (this.membership?.isOver) this.roomValueChanged();
+  }
+
   positionValueChanged() {
+    this.keyValueChanged();
     this.membership?.advance(/** @type {any} */ (this).positionValue);
   }
 
@@ -51,7 +57,8 @@ export default class extends Controller {
 
   /** Turbo is about to cache the page: stores the position, so that a restored page recovers from there. */
   handleEvent() {
-    const { position, key } = this.membership || {};
+    const { position, key, isOver } = this.membership || {};
+    if (isOver) return;
     if (position) /** @type {any} */ (this).positionValue = position;
     if (key) /** @type {any} */ (this).keyValue = key;
   }

@@ -7,21 +7,25 @@ import { Membership, isPreview } from "./membership.js";
 const STATES = ["joined", "refused"];
 
 /** The value of an attribute, in its short form or in the form of the gem's `nodevent_data`. @param {HTMLElement} element @param {string} name */
-const attribute = (element, name) => element.getAttribute(name) ?? element.getAttribute("data-nodevent-" + name) ?? undefined;
+export const attribute = (element, name) => element.getAttribute(name) ?? element.getAttribute("data-nodevent-" + name) ?? undefined;
 
 export class RoomElement extends HTMLElement {
   /** @type {Membership | undefined} */
   #membership = undefined;
 
-  static observedAttributes = ["room", "data-nodevent-room", "position", "data-nodevent-position"];
+  static observedAttributes = ["room", "key", "position"].flatMap((name) => [name, "data-nodevent-" + name]);
 
-  /** Turbo morphs a page, or the application changes an attribute: another room, or newer content. @param {string} name */
+  /**
+   * Turbo morphs a page, or the application changes an attribute: another room, newer content, or another visitor.
+   * @param {string} name
+   */
   attributeChangedCallback(name) {
-    if (!this.#membership) return;
-    if (name.endsWith("position")) return this.#membership.advance(attribute(this, "position"));
-    if (attribute(this, "room") === this.#membership.name) return;
-    this.disconnectedCallback();
-    this.connectedCallback();
+    const membership = this.#membership;
+    if (!membership) return;
+    if (membership.isOver || attribute(this, "room") !== membership.name) {
+      this.disconnectedCallback();
+      this.connectedCallback();
+    } else if (name.endsWith("position")) membership.advance(attribute(this, "position"));
   }
 
   connectedCallback() {
@@ -31,7 +35,7 @@ export class RoomElement extends HTMLElement {
     for (const state of STATES) this.removeAttribute(state);
     this.#membership = new Membership(
       { room, key: attribute(this, "key"), position: attribute(this, "position"), keyUrl: attribute(this, "key-url") },
-      (event, detail, own) => this.#receive(event, detail, own),
+      (event, detail, own, position) => this.#receive(event, detail, own, position),
     );
     document.addEventListener("turbo:before-cache", this);
     this.addEventListener("turbo:before-morph-attribute", this);
@@ -47,18 +51,19 @@ export class RoomElement extends HTMLElement {
   handleEvent(event) {
     // Turbo is about to cache the page: stores the position, so that a restored page recovers from there.
     if (event.type === "turbo:before-cache") {
-      const { position, key } = this.#membership || {};
+      const { position, key, isOver } = this.#membership || {};
+      if (isOver) return;
       if (position) this.setAttribute("position", position);
       if (key) this.setAttribute("key", key);
     } else if (event.target === this && STATES.includes(event.detail.attributeName)) event.preventDefault();
   }
 
-  /** @param {string} event @param {any} detail @param {boolean} own */
-  #receive(event, detail, own) {
+  /** @param {string} event @param {any} detail @param {boolean} own @param {string} [position] */
+  #receive(event, detail, own, position) {
     // The key in the page may be newer than the one that has expired.
-    if (own && event === "refused" && this.#membership?.renew(attribute(this, "key"))) return;
+    if (own && event === "refused" && this.#membership?.renew(detail, attribute(this, "key"))) return;
     if (own && event !== "gap") for (const state of STATES) this.toggleAttribute(state, event === state);
-    this.receive(event, detail, own);
+    this.receive(event, detail, own, position);
   }
 
   /** The helper of the gem that makes the attributes. */
@@ -66,8 +71,12 @@ export class RoomElement extends HTMLElement {
     return "nodevent_data";
   }
 
-  /** @param {string} event the application's, or `joined`, `refused` and `gap` with `own` set @param {any} detail @param {boolean} own */
-  receive(event, detail, own) {
+  /**
+   * @param {string} event the application's, or `joined`, `refused` and `gap` with `own` set
+   * @param {any} detail @param {boolean} own
+   * @param {string} [_position] of the publication, or the one before the gap
+   */
+  receive(event, detail, own, _position) {
     this.announce(`nodevent${own ? "-" : ":"}${event}`, detail);
   }
 

@@ -8,27 +8,28 @@ const MAX_WAITING = 1000;
 
 /** @type {string[]} */
 const waiting = [];
-let isTooMany = false;
+/** @type {(() => void) | undefined} what the first stream that did not fit does about it */
+let onTooMany;
 
 const hasTurbo = () => !!customElements.get("turbo-stream");
 
 /** True as soon as all scripts of the page have run. */
 const isLoaded = () => document.readyState === "complete";
 
-/** Renders streams in order. @param {string} html */
-export function renderStreams(html) {
+/** Renders streams in order. @param {string} html @param {() => void} onLost called if the page cannot render them */
+export function renderStreams(html, onLost) {
   if (hasTurbo() || isLoaded()) return renderNow(html);
-  if (!waiting.length && !isTooMany) {
+  if (!waiting.length && !onTooMany) {
     customElements.whenDefined("turbo-stream").then(flush);
     page.addEventListener("load", flush, { once: true });
   }
   if (waiting.length < MAX_WAITING) waiting.push(html);
-  else isTooMany = true;
+  else onTooMany ||= onLost;
 }
 
 function flush() {
   const streams = waiting.splice(0);
-  if (isTooMany) return refreshPage();
+  if (onTooMany) return onTooMany();
   for (const html of streams) renderNow(html);
 }
 

@@ -79,6 +79,7 @@ desk.on("nodevent:count", ({ large }) => !large);
 desk.presence().then(({ count, members }: Presence) => members.length === count);
 
 nodevent.on("user-changed", (user) => user?.length);
+nodevent.on("leave-all", () => {});
 const me: string | undefined = nodevent.user.id;
 const shown: string | undefined = nodevent.page.id;
 void shown;
