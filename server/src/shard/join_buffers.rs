@@ -235,7 +235,7 @@ mod tests {
         assert!(buffers.is_empty(), "no further comparison is needed");
     }
 
-    /// A member was told of a gap that its recovery had filled, with an older position than it had.
+    /// A member received the notice of a gap that its recovery had filled, with an older position than it had.
     #[test]
     fn the_notice_of_a_gap_that_the_recovery_covers_is_a_duplicate() {
         let gap =

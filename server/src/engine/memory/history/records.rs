@@ -48,7 +48,7 @@ impl MemoryHistory {
         one: &mut Encoder<'_>,
     ) {
         // A room that alone exceeds the memory is forgotten at once. Another start does that again.
-        let born = self.rooms.get(&*publication.topic).map_or(self.lru_tick, |room| room.born);
+        let born = self.rooms.get(&publication.topic).map_or(self.lru_tick, |room| room.born);
         one.text(publisher.name).u8(u8::from(publisher.is_limited)).text(&publication.topic);
         write_position(one, publication.position.unwrap_or(Position { epoch: 0, offset: 0 }));
         one.u64(born).u64(self.lru_tick).u64(now_ms).optional_text(key).text(&publication.text);
