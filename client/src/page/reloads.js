@@ -1,5 +1,5 @@
-// Owns: for which positions this tab has loaded the page again. HTML that a cache keeps has the same position each time,
-// and would be loaded without end.
+// Owns: for which positions this tab has loaded the page again. HTML that a cache keeps has the same position each
+// time, and would be loaded without end.
 
 import { refreshPage } from "./streams.js";
 

@@ -163,7 +163,8 @@ for (const [what, part, attribute] of [
     await server.emit("board", "e", "of the next visitor", "protected");
     await sleep(200);
     assert.match((await joins()).join(), /^Error: POST \/keys returned 403/);
-    const left = await page.evaluate("[NoDevent.room('board').joined, NoDevent.room('board').getKey() ?? null, received]");
+    const state = "[NoDevent.room('board').joined, NoDevent.room('board').getKey() ?? null, received]";
+    const left = await page.evaluate(state);
     assert.deepEqual(left, [false, null, []]);
   });
 
@@ -195,7 +196,7 @@ const append = (id) =>
   `<turbo-stream action="append" target="list"><template><li id="${id}"></li></template></turbo-stream>`;
 const send = async (html) => (await server.emit("board", "turbo-stream", html, "protected")).positions[0];
 
-test("HTML from a cache whose position cannot be recovered is loaded again once, and then shows what comes", async () => {
+test("HTML from a cache whose position cannot be recovered is loaded once more, and then shows what comes", async () => {
   await start(source("0123456789abcdef:41"));
   await until(() => loads === 2);
   await until(() => ours().length, "the warning of the second page");

@@ -37,7 +37,8 @@ async function pass(t, end, milliseconds, expiresIn) {
     t.mock.timers.tick(100);
     await turn();
     while (end.received.length) {
-      if (end.received[0].startsWith("42")) end.ack(end.takeEvent().id, [null, { user: "ann", expires_in: expiresIn() }]);
+      if (end.received[0].startsWith("42"))
+        end.ack(end.takeEvent().id, [null, { user: "ann", expires_in: expiresIn() }]);
       else end.take();
     }
   }
