@@ -37,8 +37,7 @@ pub(super) const MEMBERS_PER_TURN: usize = 512;
 const DELIVERY_TURN: Duration = Duration::from_millis(2);
 /// Members between two checks of the time.
 const MEMBERS_PER_CHECK: usize = 64;
-/// Bytes that are encoded and copied between two checks of the time. They may be compressed too, which takes about 1 ms for 30 KB in a
-/// build for tests.
+/// Bytes that are encoded and copied between two checks of the time. They may be compressed too.
 const BYTES_PER_CHECK: usize = 16 * 1024;
 /// Further copies of the same publications that one connection may be sent at once, unless its send buffer may be larger: a page
 /// that subscribes to one stream very often would make all others wait. Bytes.
