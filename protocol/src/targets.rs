@@ -16,6 +16,7 @@ use crate::topic::{self, Topic};
 use crate::trace::{self, TraceContext};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
+use smallvec::{SmallVec, smallvec};
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
@@ -62,10 +63,10 @@ pub fn parse_many(body: &[u8]) -> Result<Vec<Published<'_>>, (Option<usize>, Inv
 ///
 /// # Errors
 /// Returns [`InvalidPublication`]: the body is not UTF-8, or it begins an array and is not JSON.
-pub fn texts(body: &[u8]) -> Result<(Vec<&str>, bool), InvalidPublication> {
+pub fn texts(body: &[u8]) -> Result<(SmallVec<[&str; 1]>, bool), InvalidPublication> {
     let text = std::str::from_utf8(body).map_err(|_| InvalidPublication::NotUtf8)?;
     if !text.trim_start_matches(WHITE).starts_with('[') {
-        return Ok((vec![text], false));
+        return Ok((smallvec![text], false));
     }
     let elements: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| not_json(&error))?;
     Ok((elements.into_iter().map(RawValue::get).collect(), true))

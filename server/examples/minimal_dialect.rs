@@ -59,9 +59,9 @@ impl dialect::Dialect for Hello {
         }
     }
 
-    fn publication(&self, text: &str) -> String {
+    fn write_publication(&self, packet: &mut String, text: &str) {
         let published: Value = serde_json::from_str(text).unwrap_or_default();
-        json!([published["event"], published["message"]]).to_string()
+        packet.push_str(&json!([published["event"], published["message"]]).to_string());
     }
 
     fn gap(&self, topic: Topic<'_>, _position: Position) -> String {

@@ -7,6 +7,7 @@ use nodevent_protocol::history::Position;
 use nodevent_protocol::topic::Topic;
 use nodevent_protocol::websocket::{self, Opcode};
 use std::fmt;
+use std::iter::repeat_n;
 use std::sync::Arc;
 
 /// Encodes what members of a room receive.
@@ -93,21 +94,27 @@ impl Frame {
     }
 
     fn new(opcode: Opcode, payload: &[u8]) -> Self {
-        let mut bytes = Vec::with_capacity(payload.len() + 10);
-        websocket::encode_header(&mut bytes, opcode, payload.len());
-        let header = bytes.len() as u8;
-        bytes.extend_from_slice(payload);
-        Self { bytes: bytes.into(), payload: header, binary: matches!(opcode, Opcode::Binary) }
+        let header = websocket::header(opcode, payload.len());
+        Self::from_parts(&header, payload, matches!(opcode, Opcode::Binary))
+    }
+
+    /// In one allocation: one frame is encoded for each publication and encoding.
+    fn from_parts(header: &[u8], payload: &[u8], binary: bool) -> Self {
+        let mut bytes: Arc<[u8]> = repeat_n(0, header.len() + payload.len()).collect();
+        // Nobody shares it yet.
+        if let Some(bytes) = Arc::get_mut(&mut bytes) {
+            let (head, rest) = bytes.split_at_mut(header.len());
+            head.copy_from_slice(header);
+            rest.copy_from_slice(payload);
+        }
+        Self { bytes, payload: header.len() as u8, binary }
     }
 
     /// The same message, with a payload that is compressed.
     pub fn with_deflated(&self, payload: &[u8]) -> Self {
         let opcode = if self.binary { Opcode::Binary } else { Opcode::Text };
-        let mut bytes = Vec::with_capacity(payload.len() + 10);
-        websocket::encode_deflated_header(&mut bytes, opcode, payload.len());
-        let header = bytes.len() as u8;
-        bytes.extend_from_slice(payload);
-        Self { bytes: bytes.into(), payload: header, binary: self.binary }
+        let header = websocket::deflated_header(opcode, payload.len());
+        Self::from_parts(&header, payload, self.binary)
     }
 
     /// The whole frame, for a WebSocket.

@@ -153,6 +153,8 @@ pub struct MailboxReplyTo {
     pub namespace: u16,
     /// The client, whose requests have their turns with those of others.
     pub client: Client,
+    /// The number of the next notice on the shard when the request was made.
+    pub next_notice: u64,
 }
 
 /// A request for a connection.

@@ -4,6 +4,10 @@ use super::frame::{DEFLATED, MAX_CONTROL, Opcode, unmask};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
+use smallvec::SmallVec;
+
+/// The header of a frame: 2, 4 or 10 bytes.
+pub type Header = SmallVec<[u8; 10]>;
 
 /// The text that RFC 6455, section 1.3, appends to the browser's key.
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -17,21 +21,23 @@ pub fn accept_key(sec_websocket_key: &str) -> String {
     STANDARD.encode(sha.finalize())
 }
 
-/// Appends the header of an unfragmented, unmasked frame, as servers send it. The caller appends the payload.
-pub fn encode_header(out: &mut Vec<u8>, opcode: Opcode, payload_len: usize) {
-    head(out, opcode, payload_len, 0);
+/// Returns the header of an unfragmented, unmasked frame, as servers send it, for a payload of so many bytes.
+#[must_use]
+pub fn header(opcode: Opcode, payload_len: usize) -> Header {
+    head(opcode, payload_len, 0)
 }
 
-/// As [`encode_header`], for a payload that is compressed with permessage-deflate.
-pub fn encode_deflated_header(out: &mut Vec<u8>, opcode: Opcode, payload_len: usize) {
-    let start = out.len();
-    encode_header(out, opcode, payload_len);
-    out[start] |= DEFLATED;
+/// As [`header`], for a payload that is compressed with permessage-deflate.
+#[must_use]
+pub fn deflated_header(opcode: Opcode, payload_len: usize) -> Header {
+    let mut header = header(opcode, payload_len);
+    header[0] |= DEFLATED;
+    header
 }
 
 /// Appends an unfragmented, unmasked frame, as servers send it.
 pub fn encode(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
-    encode_header(out, opcode, payload.len());
+    out.extend_from_slice(&header(opcode, payload.len()));
     out.extend_from_slice(payload);
 }
 
@@ -41,21 +47,22 @@ pub fn encode_close(out: &mut Vec<u8>, code: u16, reason: &str) {
     let max = MAX_CONTROL - code.len();
     let fits = reason.char_indices().map(|(start, character)| start + character.len_utf8());
     let reason = &reason[..fits.take_while(|&end| end <= max).last().unwrap_or(0)];
-    encode_header(out, Opcode::Close, code.len() + reason.len());
+    out.extend_from_slice(&header(Opcode::Close, code.len() + reason.len()));
     out.extend_from_slice(&code);
     out.extend_from_slice(reason.as_bytes());
 }
 
 /// Appends an unfragmented, masked frame, as browsers send it: for tests and load generators.
 pub fn encode_masked(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask: [u8; 4]) {
-    head(out, opcode, payload.len(), 0x80);
+    out.extend_from_slice(&head(opcode, payload.len(), 0x80));
     out.extend_from_slice(&mask);
     let start = out.len();
     out.extend_from_slice(payload);
     unmask(&mut out[start..], mask, 0);
 }
 
-fn head(out: &mut Vec<u8>, opcode: Opcode, length: usize, masked: u8) {
+fn head(opcode: Opcode, length: usize, masked: u8) -> Header {
+    let mut out = Header::new();
     out.push(0x80 | opcode.bits());
     if let Ok(short @ 0..=125) = u8::try_from(length) {
         out.push(masked | short);
@@ -66,6 +73,7 @@ fn head(out: &mut Vec<u8>, opcode: Opcode, length: usize, masked: u8) {
         out.push(masked | 127);
         out.extend_from_slice(&(length as u64).to_be_bytes());
     }
+    out
 }
 
 #[cfg(test)]
@@ -88,9 +96,7 @@ mod tests {
             (1 << 40, &[0x81, 127, 0, 0, 1, 0, 0, 0, 0, 0]),
         ];
         for (length, expected) in lengths {
-            let mut out = Vec::new();
-            encode_header(&mut out, Opcode::Text, length);
-            assert_eq!(out, expected, "{length}");
+            assert_eq!(&header(Opcode::Text, length)[..], expected, "{length}");
         }
     }
 

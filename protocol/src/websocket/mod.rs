@@ -17,7 +17,7 @@ mod utf8;
 mod violation;
 
 pub use decoder::{Decoder, Message};
-pub use encode::{accept_key, encode, encode_close, encode_deflated_header, encode_header, encode_masked};
+pub use encode::{Header, accept_key, deflated_header, encode, encode_close, encode_masked, header};
 pub use extension::{DEFLATE_ACCEPTED, accepts_deflate};
 pub use frame::Opcode;
 pub use violation::Violation;

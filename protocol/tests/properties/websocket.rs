@@ -1,7 +1,7 @@
 //! Messages arrive as they were sent, for every split into frames and reads.
 
 use nodevent_protocol::websocket::{
-    Decoder, Message, Opcode, Violation, encode, encode_close, encode_header, encode_masked,
+    Decoder, Message, Opcode, Violation, encode, encode_close, encode_masked, header,
 };
 use proptest::prelude::*;
 use std::ops::ControlFlow;
@@ -126,10 +126,10 @@ proptest! {
         length in prop_oneof![0..300_usize, 65_000..70_000_usize], byte: u8,
     ) {
         let payload = vec![byte; length];
-        let (mut server, mut browser, mut head) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut server, mut browser) = (Vec::new(), Vec::new());
         encode(&mut server, Opcode::Binary, &payload);
         encode_masked(&mut browser, Opcode::Binary, &payload, [0; 4]);
-        encode_header(&mut head, Opcode::Binary, payload.len());
+        let head = header(Opcode::Binary, payload.len());
         prop_assert_eq!(&server[..head.len()], &head[..]);
         prop_assert_eq!(&server[head.len()..], &payload[..]);
         browser[1] &= 0x7f;

@@ -57,8 +57,8 @@ impl Dialect for EchoDialect {
 
     fn joined(&self, _: &mut dyn Operations, _request: RequestId, _result: Result<Joined, JoinError>) {}
 
-    fn publication(&self, text: &str) -> String {
-        format!("[\"event\",{text}]")
+    fn write_publication(&self, packet: &mut String, text: &str) {
+        packet.extend(["[\"event\",", text, "]"]);
     }
 
     fn gap(&self, _topic: Topic<'_>, _position: Position) -> String {

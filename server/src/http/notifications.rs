@@ -34,7 +34,7 @@ impl NotificationsSource {
             return Err(Box::new(reply::method_not_allowed("POST")));
         }
         let namespace = http.namespaces.get(self.namespace);
-        let channel = percent_decode(request.uri().path().strip_prefix(PREFIX).unwrap_or_default());
+        let channel = percent_decode(request.uri().path().strip_prefix(PREFIX).unwrap_or_default()).into_owned();
         let publisher = publish::authorize(http, namespace, &request)?;
         if !self.channels.contains(&channel) {
             http.metrics.rejected_requests.fetch_add(1, Relaxed);

@@ -77,13 +77,20 @@ pub struct PeerAddr {
     may_be_program: bool,
     /// The user of the publish socket.
     publish_socket: Option<u32>,
+    /// Whether the listener lets programs on this machine publish without a key.
+    publishes_locally: bool,
 }
 
 // === impl PeerAddr ===
 
 impl PeerAddr {
     /// The client of a request from this source.
-    pub(super) fn new(source: Source, headers: &HeaderMap, trusted: &TrustedProxies) -> Self {
+    pub(super) fn new(
+        source: Source,
+        publishes_locally: bool,
+        headers: &HeaderMap,
+        trusted: &TrustedProxies,
+    ) -> Self {
         let socket = source.address();
         let (may_be_here, publish_socket) = match source {
             Source::Tcp(peer) | Source::HandedOver(peer) => (peer.is_loopback(), None),
@@ -94,12 +101,12 @@ impl PeerAddr {
         let may_report = !matches!(source, Source::Unnamed(_) | Source::PublishSocket(_));
         if may_report && !trusted.is_empty() && trusted.contains(socket) {
             let address = reported(socket, headers, trusted);
-            return Self { address, is_on_this_machine: false, may_be_program, publish_socket };
+            return Self { address, is_on_this_machine: false, may_be_program, publish_socket, publishes_locally };
         }
         let shows_proxy =
             |name: &HeaderName| name.as_str().starts_with(X_FORWARDED) || FORWARDING.contains(&name.as_str());
         let is_on_this_machine = may_be_here && !headers.keys().any(shows_proxy);
-        Self { address: socket, is_on_this_machine, may_be_program, publish_socket }
+        Self { address: socket, is_on_this_machine, may_be_program, publish_socket, publishes_locally }
     }
 
     /// The address of the client of a request.
@@ -115,6 +122,11 @@ impl PeerAddr {
     /// Whether a browser or program on this machine sent the request. A proxy that adds no header looks the same.
     pub(super) fn is_on_this_machine(extensions: &Extensions) -> bool {
         extensions.get::<Self>().is_some_and(|peer| peer.is_on_this_machine)
+    }
+
+    /// Whether the listener of the request lets programs on this machine publish without a key.
+    pub(super) fn publishes_locally(extensions: &Extensions) -> bool {
+        extensions.get::<Self>().is_some_and(|peer| peer.publishes_locally)
     }
 
     /// The user that sent the request through the publish socket.
@@ -191,7 +203,7 @@ mod tests {
         for (name, value) in headers {
             map.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
-        PeerAddr::new(Source::Tcp(socket.parse().unwrap()), &map, &trusted())
+        PeerAddr::new(Source::Tcp(socket.parse().unwrap()), false, &map, &trusted())
     }
 
     #[test]
@@ -263,7 +275,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(X_FORWARDED_FOR, HeaderValue::from_static("203.0.113.5"));
         let balancer = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let address = |source| PeerAddr::new(source, &headers, &trusted()).address;
+        let address = |source| PeerAddr::new(source, false, &headers, &trusted()).address;
         assert_eq!(address(Source::Tcp(balancer)).to_string(), "203.0.113.5");
         assert_eq!(address(Source::Unnamed(balancer)), balancer);
     }
@@ -273,7 +285,7 @@ mod tests {
         let (none, local) = (HeaderMap::new(), IpAddr::V4(Ipv4Addr::LOCALHOST));
         let is_local = |source, headers: &HeaderMap, trusted: &TrustedProxies| {
             let mut extensions = Extensions::new();
-            extensions.insert(PeerAddr::new(source, headers, trusted));
+            extensions.insert(PeerAddr::new(source, false, headers, trusted));
             (PeerAddr::is_local(&extensions), PeerAddr::is_on_this_machine(&extensions))
         };
         let untrusted = TrustedProxies::default();
@@ -281,7 +293,7 @@ mod tests {
         assert_eq!(is_local(Source::Proxied(local), &none, &untrusted), (false, false));
         assert_eq!(is_local(Source::Unnamed(local), &none, &untrusted), (false, false));
         assert_eq!(is_local(Source::PublishSocket(7), &none, &trusted()), (true, true));
-        assert_eq!(PeerAddr::new(Source::PublishSocket(7), &none, &trusted()).publish_socket, Some(7));
+        assert_eq!(PeerAddr::new(Source::PublishSocket(7), true, &none, &trusted()).publish_socket, Some(7));
         // A browser on this machine, but no program.
         assert_eq!(is_local(Source::HandedOver(local), &none, &untrusted), (false, true));
         assert_eq!(is_local(Source::HandedOver("203.0.113.9".parse().unwrap()), &none, &untrusted), (false, false));

@@ -2,7 +2,6 @@
 
 use super::audit::{Audit, Outcome};
 use super::body::{self, BodyError};
-use super::router::PublishesLocally;
 use super::{Http, PeerAddr, console, query, reply};
 use crate::authorize::{PublishVerdict, Publisher};
 use crate::byte_budget::BudgetedBytes;
@@ -10,6 +9,7 @@ use crate::capability::{Begun, Publish, Publisher as Origin, Unavailable};
 use crate::namespace::Namespace;
 use crate::spans::{Span, Step};
 use crate::{host, origin};
+use axum::body::Bytes;
 use axum::extract::Request;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -20,8 +20,9 @@ use nodevent_protocol::targets::{self, Published};
 use nodevent_protocol::topic::Topic;
 use nodevent_protocol::trace::{self, TraceContext};
 use serde_json::json;
+use smallvec::SmallVec;
 use std::borrow::Cow;
-use std::fmt::Write as _;
+use std::io::Write as _;
 use std::net::IpAddr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
@@ -94,25 +95,26 @@ async fn publish(http: &Http, namespace: &Namespace, request: Request) -> Result
         invalid_publication(http, namespace, index.filter(|_| is_array), &invalid, client)
     })?;
     let texts = of_request.map(|trace| with_trace(&parsed, trace, max_bytes)).unwrap_or_default();
-    let traced: Vec<_> = texts.iter().filter_map(|text| targets::parse(text.as_bytes()).ok()).collect();
+    let traced: SmallVec<[Published<'_>; 1]> =
+        texts.iter().filter_map(|text| targets::parse(text.as_bytes()).ok()).collect();
     // A text with a trace is a publication as it was without.
-    let publications = if traced.len() == parsed.len() { traced } else { parsed };
-    check_targets(&publisher, &publications).inspect_err(|_| audit.log(&publications, Outcome::Rejected))?;
+    let publications: &[Published<'_>] = if traced.len() == parsed.len() { &traced } else { &parsed };
+    check_targets(&publisher, publications).inspect_err(|_| audit.log(publications, Outcome::Rejected))?;
     let published =
-        publish_all(http, namespace, &publications, idempotency_key.as_deref(), &publisher, client).await;
-    audit.log(&publications, if published.is_ok() { Outcome::Published } else { Outcome::Failed });
-    record_spans(http, namespace, &publications, began);
+        publish_all(http, namespace, publications, idempotency_key.as_deref(), &publisher, client).await;
+    audit.log(publications, if published.is_ok() { Outcome::Published } else { Outcome::Failed });
+    record_spans(http, namespace, publications, began);
     published
 }
 
 /// The texts of publications. The ids of copies belong to a publisher that is limited: events of others, also in rooms to which it
 /// may not publish, have no such id.
-async fn with_own_ids<'a>(publisher: &Publisher, texts: Vec<&'a str>) -> Vec<Cow<'a, str>> {
+async fn with_own_ids<'a>(publisher: &Publisher, texts: SmallVec<[&'a str; 1]>) -> SmallVec<[Cow<'a, str>; 1]> {
     let limited = match publisher {
         Publisher::Key(key) => key.limit.is_some().then_some(&*key.id),
         Publisher::Keyless => None,
     };
-    let (mut own, mut read) = (Vec::with_capacity(texts.len()), 0);
+    let (mut own, mut read) = (SmallVec::with_capacity(texts.len()), 0);
     for text in texts {
         let changed = limited.and_then(|id| publication::with_own_id(text, id));
         own.push(changed.map_or(Cow::Borrowed(text), Cow::Owned));
@@ -189,7 +191,9 @@ pub(super) fn authorize(http: &Http, namespace: &Namespace, request: &Request) -
                 _ => Err(response),
             }
         }
-        PublishVerdict::NotLocal if publishes_locally(request) => Err(refuse(StatusCode::FORBIDDEN, NOT_LOCAL)),
+        PublishVerdict::NotLocal if PeerAddr::publishes_locally(request.extensions()) => {
+            Err(refuse(StatusCode::FORBIDDEN, NOT_LOCAL))
+        }
         PublishVerdict::NotLocal => Err(refuse(StatusCode::FORBIDDEN, NO_KEY)),
     }
 }
@@ -305,8 +309,10 @@ fn too_large(http: &Http, max_bytes: usize) -> Box<Response> {
 }
 
 /// Parses publications. All of them are checked before the first copy is published.
-async fn parse<'a>(texts: &'a [Cow<'_, str>]) -> Result<Vec<Published<'a>>, (Option<usize>, InvalidPublication)> {
-    let (mut parsed, mut read) = (Vec::with_capacity(texts.len()), 0);
+async fn parse<'a>(
+    texts: &'a [Cow<'_, str>],
+) -> Result<SmallVec<[Published<'a>; 1]>, (Option<usize>, InvalidPublication)> {
+    let (mut parsed, mut read) = (SmallVec::with_capacity(texts.len()), 0);
     for (index, text) in texts.iter().enumerate() {
         parsed.push(targets::parse(text.as_bytes()).map_err(|invalid| (Some(index), invalid))?);
         give_way(&mut read, text).await;
@@ -342,7 +348,8 @@ pub(super) async fn publish_all(
     client: IpAddr,
 ) -> Result<Response, Box<Response>> {
     let Some(engine) = http.engines.get(namespace.id) else { return Err(Box::new(reply::busy())) };
-    let (mut begun, mut failed) = (Vec::with_capacity(publications.len()), None);
+    let mut begun: SmallVec<[Begun; 1]> = SmallVec::with_capacity(publications.len());
+    let mut failed = None;
     for (index, publication) in publications.iter().enumerate() {
         let key = idempotency_key.map(|key| publisher.idempotency_key(&format!("{key}:{index}")));
         match begin_copies(&*engine.publish, publication, key.as_deref(), publisher.of_engine()).await {
@@ -353,7 +360,7 @@ pub(super) async fn publish_all(
             }
         }
     }
-    let mut positions = Vec::with_capacity(begun.len());
+    let mut positions: SmallVec<[Option<Position>; 1]> = SmallVec::with_capacity(begun.len());
     for Begun { position, confirmation } in begun {
         if let Some(confirmation) = confirmation
             && let Err(error) = confirmation.await
@@ -377,20 +384,21 @@ pub(super) async fn publish_all(
 }
 
 /// The body of the response to publications that were accepted at these positions.
-fn accepted(positions: &[Option<Position>]) -> String {
+fn accepted(positions: &[Option<Position>]) -> Bytes {
     const MAX_POSITION: usize = 40;
-    let mut body = String::with_capacity(MAX_POSITION * (positions.len() + 1));
-    // To write to a string cannot fail.
+    // That of one position is on the stack.
+    let mut body: SmallVec<[u8; 2 * MAX_POSITION]> = SmallVec::with_capacity(MAX_POSITION * (positions.len() + 1));
+    // To write to memory cannot fail.
     let _ = write!(body, "{{\"accepted\":{},\"positions\":[", positions.len());
     for (index, position) in positions.iter().enumerate() {
-        body.push_str(if index == 0 { "" } else { "," });
+        let separator = if index == 0 { "" } else { "," };
         let _ = match position {
-            Some(position) => write!(body, "\"{position}\""),
-            None => body.write_str("null"),
+            Some(position) => write!(body, "{separator}\"{position}\""),
+            None => write!(body, "{separator}null"),
         };
     }
-    body.push_str("]}");
-    body
+    body.extend_from_slice(b"]}");
+    Bytes::copy_from_slice(&body)
 }
 
 /// Publishes a publication, or its copies in their order. Its position is that of one with a history.
@@ -424,11 +432,6 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ()>
     text.map(|text| Some(text.to_owned())).ok_or(())
 }
 
-/// Whether the listener accepts publications of programs on this machine without a key.
-fn publishes_locally(request: &Request) -> bool {
-    request.extensions().get::<PublishesLocally>().is_some_and(|listener| listener.0)
-}
-
 /// Whether a program on this machine sent the request, through the publish socket or to a listener that accepts it
 /// without a key: not a proxy on this machine for a client elsewhere. Pages are excluded before.
 ///
@@ -437,5 +440,7 @@ fn publishes_locally(request: &Request) -> bool {
 fn may_publish_without_key(request: &Request) -> bool {
     let host = host::requested_host(request.uri(), request.version(), request.headers()).unwrap_or_default();
     let is_socket = PeerAddr::publish_socket(request.extensions()).is_some();
-    publishes_locally(request) && PeerAddr::is_local(request.extensions()) && (is_socket || host::is_loopback(host))
+    PeerAddr::publishes_locally(request.extensions())
+        && PeerAddr::is_local(request.extensions())
+        && (is_socket || host::is_loopback(host))
 }

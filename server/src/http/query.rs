@@ -2,6 +2,7 @@
 
 use axum::http::{HeaderMap, header};
 use percent_encoding::percent_decode_str;
+use std::borrow::Cow;
 
 /// The raw value of a query parameter, as it was sent. The last one counts.
 pub fn raw<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
@@ -18,7 +19,7 @@ pub fn raw<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
 
 /// The decoded value of a query parameter. The last one counts.
 pub fn decoded(query: Option<&str>, name: &str) -> Option<String> {
-    raw(query, name).map(percent_decode)
+    raw(query, name).map(|value| percent_decode(value).into_owned())
 }
 
 /// The token of `Authorization: Bearer <token>`.
@@ -29,8 +30,8 @@ pub fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
 }
 
 /// Decodes the percent encoding of a path or a value. Bytes that are not UTF-8 are replaced.
-pub fn percent_decode(text: &str) -> String {
-    percent_decode_str(text).decode_utf8_lossy().into_owned()
+pub fn percent_decode(text: &str) -> Cow<'_, str> {
+    percent_decode_str(text).decode_utf8_lossy()
 }
 
 #[cfg(test)]

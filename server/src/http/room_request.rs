@@ -43,7 +43,7 @@ impl RoomPath {
     pub fn parse(path: &str) -> Option<Self> {
         let (namespace, rest) = path.strip_prefix("/api")?.rsplit_once("/rooms/")?;
         let (room, resource) = rest.split_once('/')?;
-        let (namespace, room) = (percent_decode(namespace), percent_decode(room));
+        let (namespace, room) = (percent_decode(namespace).into_owned(), percent_decode(room).into_owned());
         Some(Self { namespace, room, resource: resource.to_owned() })
     }
 

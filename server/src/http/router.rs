@@ -13,6 +13,7 @@ use super::{
 };
 use crate::authorize::constant_time_eq;
 use crate::connect_info::VisitorIdentities;
+use crate::namespace::Namespace;
 use crate::{host, origin};
 
 use axum::Router;
@@ -64,10 +65,6 @@ const API: &str = "/api/";
 const HEALTH_CHECKS: [&str; 2] = ["/healthz", "/readyz"];
 /// Time for a health check's request after a limit was reached. Then the socket is closed to make room.
 const HEALTH_CHECK_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Whether the listener of a request lets programs on this machine publish without a key, as an extension of the request.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct PublishesLocally(pub(super) bool);
 
 // === impl HttpService ===
 
@@ -156,7 +153,8 @@ impl HttpService {
     pub(super) async fn serve(self, mut request: Request, source: Source) -> Response {
         let settings = self.http.settings();
         let trusted = &settings.trusted_proxies;
-        let peer = PeerAddr::new(source, request.headers(), trusted);
+        let publishes_locally = matches!(self.kind, Kind::Public { publishes_locally: true } | Kind::PublishSocket);
+        let peer = PeerAddr::new(source, publishes_locally, request.headers(), trusted);
         request.extensions_mut().insert(peer);
         if let Some(visitor) = &self.visitor {
             request.extensions_mut().insert(visitor.clone());
@@ -180,7 +178,7 @@ impl HttpService {
     }
 
     /// Serves a request. The endpoints of the protocols come first: they receive most requests.
-    async fn serve_admitted(self, mut request: Request) -> Response {
+    async fn serve_admitted(self, request: Request) -> Response {
         if let Err(bad) = host::requested_host(request.uri(), request.version(), request.headers()) {
             return reject_host(
                 &self.http,
@@ -206,8 +204,6 @@ impl HttpService {
         {
             return serve_endpoint(&self.http, &**endpoint, request).await;
         }
-        let publishes_locally = matches!(self.kind, Kind::Public { publishes_locally: true } | Kind::PublishSocket);
-        request.extensions_mut().insert(PublishesLocally(publishes_locally));
         // The API needs no router, which would move the request three times.
         let is_api = request.uri().path().strip_prefix(API).is_some_and(|rest| !rest.is_empty());
         match self.kind {
@@ -360,7 +356,7 @@ fn with_cors(mut response: Response, origin: Option<HeaderValue>) -> Response {
 ///
 /// Each branch is boxed, so that a request needs the memory of one of them.
 async fn api(http: &Http, request: Request) -> Response {
-    let raw = request.uri().path().strip_prefix("/api").unwrap_or_default().to_owned();
+    let raw = request.uri().path().strip_prefix("/api").unwrap_or_default();
     if raw.contains("/rooms/") {
         return Box::pin(serve_endpoint(http, &room_history::RoomHistoryEndpoint, request)).await;
     }
@@ -370,7 +366,10 @@ async fn api(http: &Http, request: Request) -> Response {
     if UserConnectionsEndpoint.matches(request.uri().path()) {
         return Box::pin(serve_endpoint(http, &UserConnectionsEndpoint, request)).await;
     }
-    let path = percent_decode(&raw);
+    let path = percent_decode(raw);
+    if let Some((namespace, kind)) = publish_target(http, &path) {
+        return Box::pin(publish_to(http, namespace, kind, request)).await;
+    }
     if http.namespaces.find(&path).is_some() {
         return match *request.method() {
             Method::GET | Method::HEAD => http.assets.script(&request),
@@ -380,19 +379,27 @@ async fn api(http: &Http, request: Request) -> Response {
     if path == "/nodevent.js.map" {
         return http.assets.script_map(&request);
     }
+    let path = path.into_owned();
     program_request(http, &path, request).await
 }
 
 /// `POST /api/<ns>/emit`, `…/notify`, `…/revoke` and `/api/<ns>/hooks/dead-letters` alone.
 async fn publish_api(http: &Http, request: Request) -> Response {
     let path = percent_decode(request.uri().path().strip_prefix("/api").unwrap_or_default());
+    if let Some((namespace, kind)) = publish_target(http, &path) {
+        return Box::pin(publish_to(http, namespace, kind, request)).await;
+    }
+    let path = path.into_owned();
     program_request(http, &path, request).await
 }
 
-/// What programs send: publications, revocations, pages, and what they do with the journal of the hooks.
+/// What programs send apart from publications: revocations, pages, and what they do with the journal of the hooks.
 async fn program_request(http: &Http, path: &str, request: Request) -> Response {
+    let unknown = publish_path(path).filter(|_| request.method() == Method::POST);
+    if let Some((name, _)) = unknown {
+        return reply::unknown_namespace(&http.metrics, name);
+    }
     let response = match (path.strip_suffix("/revoke"), path.strip_suffix("/hooks/dead-letters")) {
-        (None, None) if publish_path(path).is_some() => Box::pin(publish_to(http, path, request)).await,
         (Some(name), _) => Box::pin(revocation(http, name, request)).await,
         (None, Some(name)) => Box::pin(dead_letters(http, name, request)).await,
         (None, None) => Box::pin(pages_request(http, path, request)).await,
@@ -430,12 +437,14 @@ fn publish_path(path: &str) -> Option<(&str, PublishKind)> {
     emit.or_else(|| path.strip_suffix("/notify").map(|name| (name, PublishKind::Notify)))
 }
 
-/// `/api/<ns>/emit` or `/api/<ns>/notify`. `None`: there is no such path.
-async fn publish_to(http: &Http, path: &str, request: Request) -> Option<Response> {
+/// The namespace to which a path publishes. `None`: there is no such namespace, or it is another path.
+fn publish_target<'a>(http: &'a Http, path: &str) -> Option<(&'a Namespace, PublishKind)> {
     let (name, kind) = publish_path(path)?;
-    let Some(namespace) = http.namespaces.find(name) else {
-        return (request.method() == Method::POST).then(|| reply::unknown_namespace(&http.metrics, name));
-    };
+    Some((http.namespaces.find(name)?, kind))
+}
+
+/// `/api/<ns>/emit` or `/api/<ns>/notify`.
+async fn publish_to(http: &Http, namespace: &Namespace, kind: PublishKind, request: Request) -> Response {
     let origin = publish::page_that_may_publish(http, &request);
     let response = match *request.method() {
         Method::POST => match kind {
@@ -445,7 +454,7 @@ async fn publish_to(http: &Http, path: &str, request: Request) -> Option<Respons
         Method::OPTIONS if origin.is_some() => preflight(),
         _ => reply::method_not_allowed("POST"),
     };
-    Some(with_cors(response, origin))
+    with_cors(response, origin)
 }
 
 /// `/api/<ns>/revoke`. `None`: there is no such path.

@@ -28,7 +28,7 @@ impl UserPath {
     pub(super) fn parse(path: &str) -> Option<Self> {
         let (namespace, rest) = path.strip_prefix("/api")?.rsplit_once("/users/")?;
         let (user, resource) = rest.split_once('/')?;
-        let (namespace, user) = (percent_decode(namespace), percent_decode(user));
+        let (namespace, user) = (percent_decode(namespace).into_owned(), percent_decode(user).into_owned());
         Some(Self { namespace, user, resource: resource.to_owned() })
     }
 

@@ -39,6 +39,10 @@ const MAX_BATCH_BYTES: usize = 128 * 1024;
 const MAX_ENCODINGS: usize = 128;
 /// Encodings for which a batch has pages: with more of them, few members share each.
 const MAX_PAGES: usize = 4;
+/// Buffers that are kept for queues.
+const MAX_SPARE: usize = 64;
+/// The largest one. Notices.
+const MAX_SPARE_CAPACITY: usize = 32;
 /// The size that encodings add to a publication, roughly. Bytes.
 const FRAME_OVERHEAD: usize = 40;
 
@@ -57,6 +61,8 @@ pub(super) struct DeliveryQueue {
     released: usize,
     /// Rooms of all connections that have been queued, of which some may be gone since; see `audience`.
     rooms_of_all: Vec<RoomId>,
+    /// Empty buffers of queues that are gone, for the next ones: most rooms are quiet, and have a queue for one publication only.
+    spare: Vec<Vec<Queued>>,
     /// Rooms that cool down, by the end of their cooldown. Some may be gone since.
     cooling_down: BinaryHeap<Reverse<(Instant, RoomId)>>,
 }
@@ -99,7 +105,7 @@ pub(super) struct Batch {
     pub(super) items: Vec<Queued>,
     /// The frames of all items, concatenated, for each encoding that a member has needed so far, up to [`MAX_ENCODINGS`]. The
     /// last entry is then that of the last member.
-    pub(super) bytes: Vec<EncodedBatch>,
+    pub(super) bytes: SmallVec<[EncodedBatch; 1]>,
     /// Members below this index have not received it. The pass goes from high to low, so that a leave, which swaps with
     /// the last, cannot skip a member.
     pub(super) remaining: usize,
@@ -182,7 +188,14 @@ impl DeliveryQueue {
         if batch.remaining > 0 {
             queue.batch = Some(batch);
             self.turns.push_back((room, queue.number));
-        } else if pass >= MIN_PASS_FOR_COOLDOWN {
+            return;
+        }
+        let mut items = batch.items;
+        if self.spare.len() < MAX_SPARE && items.capacity() <= MAX_SPARE_CAPACITY {
+            items.clear();
+            self.spare.push(items);
+        }
+        if pass >= MIN_PASS_FOR_COOLDOWN {
             let until = now + pass.min(MAX_COOLDOWN);
             queue.cooldown_until = Some(until);
             self.cooling_down.push(Reverse((until, room)));
@@ -209,7 +222,8 @@ impl DeliveryQueue {
             if namespace_of_all(room).is_some() && !self.rooms_of_all.contains(&room) {
                 self.rooms_of_all.push(room);
             }
-            RoomQueue { number: self.last_queue, ..RoomQueue::default() }
+            let waiting = self.spare.pop().unwrap_or_default().into();
+            RoomQueue { number: self.last_queue, waiting, ..RoomQueue::default() }
         });
         queue.waiting.push_back(Queued { seq: self.last, notice, reserved, arrived });
     }
@@ -264,7 +278,7 @@ impl Batch {
             items,
             has_marks,
             has_gap,
-            bytes: Vec::new(),
+            bytes: SmallVec::new(),
             remaining: members,
             started: Instant::now(),
         })

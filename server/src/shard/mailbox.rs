@@ -73,6 +73,16 @@ struct OwnMailbox {
     acknowledgements: u16,
     /// Notices with lower numbers are older than the connection: a page has what they say, and their counts are outdated.
     first_notice: u64,
+    /// The last notice that was passed on, and its count of unread messages.
+    last_count: Option<NoticedCount>,
+}
+
+/// The count of unread messages in a notice.
+#[derive(Debug, Clone, Copy)]
+struct NoticedCount {
+    /// The number of the notice.
+    notice: u64,
+    unread: u64,
 }
 
 /// What a mailbox waits for.
@@ -151,6 +161,16 @@ impl OwnMailboxes {
     }
 }
 
+// === impl OwnMailbox ===
+
+impl OwnMailbox {
+    /// The count of the last notice, if it has been passed on since a request was made. The reply to the request may be older
+    /// than the notice, for it arrives over another connection to the engine. If it is newer, its own notice is still to come.
+    fn newer_count(&self, next_notice: u64) -> Option<u64> {
+        self.last_count.filter(|last| last.notice >= next_notice).map(|last| last.unread)
+    }
+}
+
 // === impl ShardMailboxes ===
 
 impl ShardMailboxes {
@@ -205,6 +225,7 @@ impl Shard {
             awaits_last: true,
             acknowledgements: 0,
             first_notice,
+            last_count: None,
         });
         mailboxes.connected(&user);
         self.mailboxes.users.entry((namespace, user)).or_default().push(slot);
@@ -253,14 +274,14 @@ impl Shard {
         let mailboxes = self.mailboxes_of(namespace).ok_or(MailboxError::NotConfigured)?;
         let client = Client::of(self.peer(slot));
         let is_full = self.mailboxes.acknowledgements.check(client).is_err();
-        let shard = self.number;
+        let (shard, next_notice) = (self.number, self.mailboxes.notices.next_number());
         let session = self.session_mut(slot).ok_or(MailboxError::NoUser)?;
         let generation = session.generation;
         let mailbox = session.mailboxes.get_mut(namespace).ok_or(MailboxError::NoUser)?;
         if is_full || mailbox.acknowledgements >= MAX_ACKNOWLEDGEMENTS_PER_CONNECTION {
             return Err(MailboxError::Busy);
         }
-        let reply_to = MailboxReplyTo { shard, slot, generation, namespace, client };
+        let reply_to = MailboxReplyTo { shard, slot, generation, namespace, client, next_notice };
         let action = MailboxAction::Acknowledge { acknowledgement, request };
         match mailboxes.request(MailboxRequest { reply_to, user: (&*mailbox.user).into(), action }) {
             Outcome::Pending => {
@@ -315,6 +336,7 @@ impl Shard {
         let bytes = PAGE_BYTES.min(self.settings.send_buffer / 4);
         // With the page: one that the client has no room for would be read again and again.
         let (shard, is_slow) = (self.number, self.is_slow(slot, bytes));
+        let next_notice = self.mailboxes.notices.next_number();
         let Some(mailboxes) = self.mailboxes_of(namespace) else { return };
         let Some(session) = self.session_mut(slot) else { return };
         let Some(mailbox) = session.mailboxes.get_mut(namespace) else { return };
@@ -326,7 +348,7 @@ impl Shard {
             return self.read_on(slot, namespace, SLOW_CLIENT_PAUSE);
         }
         (mailbox.newest, mailbox.is_stale) = (MessageId::FIRST, false);
-        let reply_to = MailboxReplyTo { shard, slot, generation, namespace, client };
+        let reply_to = MailboxReplyTo { shard, slot, generation, namespace, client, next_notice };
         let page = PageRequest { after: mailbox.cursor, count: PAGE_COUNT, bytes };
         let action = MailboxAction::Read(page);
         match mailboxes.request(MailboxRequest { reply_to, user: (&*mailbox.user).into(), action }) {
@@ -352,12 +374,12 @@ impl Shard {
     }
 
     fn on_result(&mut self, reply: MailboxReply) {
-        let MailboxReplyTo { slot, generation, namespace, .. } = reply.reply_to;
+        let MailboxReplyTo { slot, generation, namespace, next_notice, .. } = reply.reply_to;
         if !self.is_open(slot, generation) {
             return;
         }
         match reply.result {
-            MailboxResult::Read(Ok(page)) => self.on_page(slot, generation, namespace, page),
+            MailboxResult::Read(Ok(page)) => self.on_page(slot, generation, namespace, next_notice, page),
             MailboxResult::Read(Err(error)) => {
                 tracing::debug!(%error, "a mailbox was not read; reading it again");
                 self.read_on(slot, namespace, UNAVAILABLE_PAUSE);
@@ -366,14 +388,16 @@ impl Shard {
                 let mailbox = self.session_mut(slot).and_then(|session| session.mailboxes.get_mut(namespace));
                 if let Some(mailbox) = mailbox {
                     mailbox.acknowledgements = mailbox.acknowledgements.saturating_sub(1);
-                    let result = result.map_err(|_| MailboxError::Unavailable);
+                    let result = result.map_err(|_| MailboxError::Unavailable).map(|Removed { count, unread }| {
+                        Removed { count, unread: mailbox.newer_count(next_notice).unwrap_or(unread) }
+                    });
                     self.deliver_from_mailbox(slot, namespace, &MailboxDelivery::Reply { request, result });
                 }
             }
         }
     }
 
-    fn on_page(&mut self, slot: u32, generation: u32, namespace: u16, page: MailboxPage) {
+    fn on_page(&mut self, slot: u32, generation: u32, namespace: u16, next_notice: u64, page: MailboxPage) {
         let bytes = page.messages.iter().map(|message| message.text.len()).sum();
         let is_slow = self.is_slow(slot, bytes);
         let mailbox = self.session_mut(slot).and_then(|session| session.mailboxes.get_mut(namespace));
@@ -393,7 +417,8 @@ impl Shard {
         let is_end = is_last && std::mem::take(&mut mailbox.awaits_last);
         mailbox.awaits_last |= !is_last;
         if !page.messages.is_empty() || is_first || is_end {
-            let (messages, unread) = (&page.messages[..], page.unread);
+            let messages = &page.messages[..];
+            let unread = mailbox.newer_count(next_notice).unwrap_or(page.unread);
             self.deliver_from_mailbox(
                 slot,
                 namespace,
@@ -414,6 +439,7 @@ impl Shard {
             mailbox.state != State::Closed && *mailbox.user == *notice.user && number >= mailbox.first_notice
         };
         let Some(mailbox) = mailbox.filter(is_own) else { return };
+        mailbox.last_count = Some(NoticedCount { notice: number, unread });
         match &notice.event {
             MailboxEvent::Acknowledged(acknowledgement) => {
                 let delivery = MailboxDelivery::Acknowledged { acknowledgement, unread };

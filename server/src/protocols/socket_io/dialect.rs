@@ -157,8 +157,9 @@ pub trait Dialect: fmt::Debug + Send + Sync {
         true
     }
 
-    /// Encodes a publication, which is the text of a JSON object: the text of a JSON array with the event's name first.
-    fn publication(&self, text: &str) -> String;
+    /// Appends a publication, which is the text of a JSON object, to a packet: as the text of a JSON array with the event's name
+    /// first.
+    fn write_publication(&self, packet: &mut String, text: &str);
 
     /// Encodes the notice of a gap: the text of a JSON array with the event's name first.
     fn gap(&self, topic: Topic<'_>, position: Position) -> String;

@@ -64,6 +64,8 @@ const ROOT: &str = "/";
 const RESTORED: RequestId = RequestId { number: None, part: u16::MAX - 1 };
 /// The name of the protocol in the configuration.
 const NAME: &str = "socket_io";
+/// The most that the type of a packet, the comma of its namespace, and the name of an event usually add to a publication. Bytes.
+const EVENT_OVERHEAD: usize = 40;
 
 /// State that all connections share.
 #[derive(Debug)]
@@ -197,7 +199,11 @@ impl SocketIoEncoding {
 
 impl Encoding for SocketIoEncoding {
     fn publication(&self, text: &str, _position: Option<Position>) -> Frame {
-        self.event(&self.dialect.publication(text))
+        let capacity = text.len() + self.namespace.len() + EVENT_OVERHEAD;
+        Frame::text(&engine_io::message(capacity, |packet| {
+            encode_event(packet, &self.namespace, None, "");
+            self.dialect.write_publication(packet, text);
+        }))
     }
 
     fn gap(&self, topic: Topic<'_>, position: Position) -> Frame {

@@ -188,8 +188,8 @@ impl Dialect for NodEvent {
         operations.emit(&json!(["drain", {"wait": wait}]).to_string(), &[]);
     }
 
-    fn publication(&self, text: &str) -> String {
-        format!("[\"event\",{text}]")
+    fn write_publication(&self, packet: &mut String, text: &str) {
+        packet.extend(["[\"event\",", text, "]"]);
     }
 
     fn gap(&self, topic: Topic<'_>, position: Position) -> String {

@@ -61,9 +61,9 @@ impl Dialect for Shared {
         self.owner(topic).joined_by_token(operations, topic, result);
     }
 
-    fn publication(&self, text: &str) -> String {
+    fn write_publication(&self, packet: &mut String, text: &str) {
         let topic = publication::parse(text.as_bytes()).map(|publication| publication.topic.into_owned());
-        self.owner(Topic::parse(topic.as_deref().unwrap_or_default())).publication(text)
+        self.owner(Topic::parse(topic.as_deref().unwrap_or_default())).write_publication(packet, text);
     }
 
     fn gap(&self, topic: Topic<'_>, position: Position) -> String {

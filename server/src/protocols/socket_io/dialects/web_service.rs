@@ -186,8 +186,11 @@ impl Dialect for WebService {
         });
     }
 
-    fn publication(&self, text: &str) -> String {
-        web_service::parse(text).map_or_else(|| format!("[\"event\",{text}]"), |message| message.event_text())
+    fn write_publication(&self, packet: &mut String, text: &str) {
+        match web_service::parse(text) {
+            Some(message) => packet.push_str(&message.event_text()),
+            None => packet.extend(["[\"event\",", text, "]"]),
+        }
     }
 
     fn gap(&self, _topic: Topic<'_>, _position: Position) -> String {

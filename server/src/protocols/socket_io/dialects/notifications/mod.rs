@@ -87,8 +87,8 @@ impl Dialect for Notifications {
         matches!(topic, Topic::Room(room) if room.starts_with(CHANNEL_PREFIX))
     }
 
-    fn publication(&self, text: &str) -> String {
-        notifications::message(text)
+    fn write_publication(&self, packet: &mut String, text: &str) {
+        packet.push_str(&notifications::message(text));
     }
 
     fn gap(&self, topic: Topic<'_>, _position: Position) -> String {

@@ -176,8 +176,8 @@ impl Dialect for Turted {
         }
     }
 
-    fn publication(&self, text: &str) -> String {
-        turted::event(text, self.settings.has_via)
+    fn write_publication(&self, packet: &mut String, text: &str) {
+        packet.push_str(&turted::event(text, self.settings.has_via));
     }
 
     fn gap(&self, topic: Topic<'_>, _position: Position) -> String {
