@@ -17,8 +17,9 @@ use crate::shard::{Shards, ToShard};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, StatusCode};
 use nodevent_protocol::room;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -79,8 +80,9 @@ type Decision = Result<(), JoinError>;
 /// What is to be decided.
 #[derive(Debug, Clone)]
 enum Question {
-    /// May the connection be this user?
-    Ident { username: String, data: Value },
+    /// May the connection be this user? `data`: the JSON that the client sent, until it is in the body of a request. `None`: it
+    /// sent none.
+    Ident { username: String, data: Option<Box<RawValue>> },
     /// May a connection of these users join this channel?
     Join { channel: String, users: Vec<String> },
     /// Has the connection a user, as soon as its `IDENT`s are decided?
@@ -153,7 +155,7 @@ fn decision(is_yes: bool) -> Decision {
     if is_yes { Ok(()) } else { Err(JoinError::Unauthorized(NO)) }
 }
 
-fn spawn(runtime: &Handle, shared: &Arc<Shared>, share: Share, question: Question) {
+fn spawn(runtime: &Handle, shared: &Arc<Shared>, share: Share, mut question: Question) {
     let (shared, runtime) = (Arc::clone(shared), runtime.clone());
     runtime.clone().spawn(async move {
         let user = match &question {
@@ -162,7 +164,7 @@ fn spawn(runtime: &Handle, shared: &Arc<Shared>, share: Share, question: Questio
         };
         let is_yes = {
             let mut pending = PendingReply { shared: &shared, share, decision: Err(JoinError::Undecided) };
-            pending.decision = shared.ask(&question, share.client).await;
+            pending.decision = shared.ask(&mut question, share.client).await;
             pending.decision.is_ok()
         };
         let Some(user) = user else { return };
@@ -189,14 +191,12 @@ impl Shared {
     }
 
     /// Asks the application. Logs what is neither a clean yes nor a clean no.
-    async fn ask(&self, question: &Question, client: Client) -> Decision {
-        let mut body = question.body();
-        body["namespace"] = Value::from(&*self.namespace);
+    async fn ask(&self, question: &mut Question, client: Client) -> Decision {
+        let body = question.take_body(&self.namespace);
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-        let request =
-            ApplicationRequest { method: Method::POST, path: None, headers, body: body.to_string().into() };
+        let request = ApplicationRequest { method: Method::POST, path: None, headers, body: body.into() };
         match self.client.send(&request, Some(client)).await {
             Ok(response) if question.is_yes(&response) => Ok(()),
             Ok(response) => Err(question.no(response.status)),
@@ -269,7 +269,7 @@ impl Question {
         #[derive(Deserialize)]
         struct Ident {
             username: String,
-            data: Value,
+            data: Option<String>,
         }
         #[derive(Deserialize)]
         struct Join {
@@ -278,6 +278,7 @@ impl Question {
         }
         if let Some(ident) = value.get("ident") {
             let Ident { username, data } = Ident::deserialize(ident).ok()?;
+            let data = data.map(RawValue::from_string).transpose().ok()?;
             return Some(Self::Ident { username, data });
         }
         if let Some(join) = value.get("join") {
@@ -303,12 +304,33 @@ impl Question {
         }
     }
 
-    fn body(&self) -> Value {
-        match self {
-            Self::Ident { username, data } => json!({"ident": {"username": username, "data": data}}),
-            Self::Join { channel, users } => json!({"join": {"channel": channel, "users": users}}),
-            Self::AfterIdent => json!({}),
+    /// The body of the request to the application. Takes the data of an `IDENT` out of the question: it is held once.
+    fn take_body(&mut self, namespace: &str) -> String {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            #[serde(skip_serializing_if = "Option::is_none")]
+            ident: Option<Ident<'a>>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            join: Option<Join<'a>>,
+            namespace: &'a str,
         }
+        #[derive(Serialize)]
+        struct Ident<'a> {
+            username: &'a str,
+            data: Option<Box<RawValue>>,
+        }
+        #[derive(Serialize)]
+        struct Join<'a> {
+            channel: &'a str,
+            users: &'a [String],
+        }
+        let (ident, join) = match self {
+            Self::Ident { username, data } => (Some(Ident { username, data: data.take() }), None),
+            Self::Join { channel, users } => (None, Some(Join { channel, users })),
+            Self::AfterIdent => (None, None),
+        };
+        // Texts and JSON that was parsed cannot fail.
+        serde_json::to_string(&Body { ident, join, namespace }).unwrap_or_default()
     }
 
     /// The rejection after a response with this status that is not a yes.
@@ -358,6 +380,7 @@ fn connection_of(reply_to: &ReplyTo) -> Connection {
 mod tests {
     use super::*;
     use crate::history::RequestId;
+    use serde_json::json;
 
     fn response(status: u16, body: &'static str) -> ApplicationResponse {
         ApplicationResponse { status: StatusCode::from_u16(status).unwrap(), body: body.as_bytes().into() }
@@ -370,7 +393,7 @@ mod tests {
     }
 
     fn ident(username: &str) -> Question {
-        Question::Ident { username: username.into(), data: Value::Null }
+        Question::Ident { username: username.into(), data: None }
     }
 
     #[test]
@@ -392,6 +415,17 @@ mod tests {
         assert!(matches!(state.step(share(2, 8), Question::AfterIdent, now), Step::Decided(false)));
         let later = now + REMEMBERED;
         assert!(matches!(state.step(share(1, 9), Question::AfterIdent, later), Step::Decided(false)));
+    }
+
+    #[test]
+    fn data_of_a_client_is_held_as_text_and_only_until_it_is_in_a_body() {
+        let data = r#"{"token":"a","n":[1.50,{}]}"#;
+        let mut question = Question::read(&json!({"ident": {"username": "ann", "data": data}})).unwrap();
+        let expected = format!(r#"{{"ident":{{"username":"ann","data":{data}}},"namespace":"/n"}}"#);
+        assert_eq!(question.take_body("/n"), expected);
+        assert!(matches!(question, Question::Ident { data: None, .. }));
+        let mut question = Question::read(&json!({"ident": {"username": "ann", "data": null}})).unwrap();
+        assert_eq!(question.take_body("/n"), r#"{"ident":{"username":"ann","data":null},"namespace":"/n"}"#);
     }
 
     #[test]

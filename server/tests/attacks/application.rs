@@ -17,6 +17,10 @@ const VICTIM: [u8; 4] = [127, 0, 0, 3];
 const VISITORS: usize = 1500;
 /// What they may hold, and what the process needs to work.
 const GROWTH: u64 = 26 << 20;
+/// Connections that send two `IDENT`s each.
+const IDENTS: usize = 60;
+/// What these 120 texts of 60 KB may hold while they wait, and what their sockets need. As values they held 1.2 GB.
+const IDENT_GROWTH: u64 = 64 << 20;
 
 fn settings(application: &Application) -> String {
     let auth = "timeout: 5s, concurrency: 2, queue: 100, cache: 0s, cache_rejected: 0s";
@@ -135,6 +139,51 @@ fn users_of_one_client_do_not_keep_others_from_the_application() {
             victim.send_text("42/t,[\"IDENT\",{\"username\":\"victim\"}]").await;
             assert_eq!(victim.text().await, "42/t,[\"OK\",{\"username\":\"victim\"}]", "the victim is kept out");
         }
+    });
+}
+
+/// A client sends an `IDENT` of very many small values, each of which would take many times as much memory as its text.
+#[test]
+fn values_of_idents_that_wait_for_the_application_are_held_as_text() {
+    attacker::run(async {
+        let slowly = Behaviour::Slowly(Duration::from_secs(2), "{}".to_owned());
+        let application = Application::start(slowly).await;
+        let asked = format!("{{url: \"{}\", timeout: 20s}}", application.url);
+        let process = Process::start(&format!(
+            "/nodevent: {{open: true}}\n/t: {{dialect: turted, turted: {{ident: application, application: {asked}}}}}\n"
+        ))
+        .await;
+        let mut flood = Vec::new();
+        for _ in 0..IDENTS {
+            let mut raw = open_from(&process.site, [127, 0, 0, 1]).await;
+            raw.send_text("40/t,").await;
+            assert!(raw.text().await.starts_with("40/t,"));
+            flood.push(raw);
+        }
+        let data = vec![r#"{"":0}"#; 8_500].join(",");
+        let before = process.resident();
+        let mut most = before;
+        assert_unnoticed(&process.site.address, async || {
+            for (number, raw) in flood.iter_mut().enumerate() {
+                for half in 0..2 {
+                    raw.send_text(&format!(
+                        "42/t,[\"IDENT\",{{\"username\":\"{number}-{half}\",\"data\":[{data}]}}]"
+                    ))
+                    .await;
+                }
+                most = most.max(process.resident());
+            }
+            for _ in 0..20 {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                most = most.max(process.resident());
+            }
+        })
+        .await;
+        application.received(4).await;
+        let bodies = application.requests();
+        assert!(bodies.iter().all(|request| request.contains(&data)), "the application receives the data");
+        let grown = most.saturating_sub(before);
+        assert!(grown < IDENT_GROWTH, "the server grew by {} MB for {} texts of 60 KB", grown >> 20, 2 * IDENTS);
     });
 }
 

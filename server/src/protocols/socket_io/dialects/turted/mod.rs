@@ -76,7 +76,8 @@ impl Turted {
         match authenticator::verify(&self.settings.ident, name, data) {
             Decision::Yes => Some(self.joins.credential()),
             Decision::Application => {
-                Some(self.joins.question(json!({"ident": {"username": name, "data": data.value()}})))
+                // As text: a value takes many times as much memory, and it waits for the application.
+                Some(self.joins.question(json!({"ident": {"username": name, "data": data.raw()}})))
             }
             Decision::No => None,
         }
