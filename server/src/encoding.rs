@@ -101,7 +101,7 @@ impl Frame {
     /// In one allocation: one frame is encoded for each publication and encoding.
     fn from_parts(header: &[u8], payload: &[u8], binary: bool) -> Self {
         let mut bytes: Arc<[u8]> = repeat_n(0, header.len() + payload.len()).collect();
-        // Nobody shares it yet.
+        // It is not shared yet.
         if let Some(bytes) = Arc::get_mut(&mut bytes) {
             let (head, rest) = bytes.split_at_mut(header.len());
             head.copy_from_slice(header);
