@@ -367,14 +367,14 @@ async fn api(http: &Http, request: Request) -> Response {
         return Box::pin(serve_endpoint(http, &UserConnectionsEndpoint, request)).await;
     }
     let path = percent_decode(raw);
-    if let Some((namespace, kind)) = publish_target(http, &path) {
-        return Box::pin(publish_to(http, namespace, kind, request)).await;
-    }
     if http.namespaces.find(&path).is_some() {
         return match *request.method() {
             Method::GET | Method::HEAD => http.assets.script(&request),
             _ => reply::method_not_allowed("GET, HEAD"),
         };
+    }
+    if let Some((namespace, kind)) = publish_target(http, &path) {
+        return Box::pin(publish_to(http, namespace, kind, request)).await;
     }
     if path == "/nodevent.js.map" {
         return http.assets.script_map(&request);
