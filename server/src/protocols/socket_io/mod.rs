@@ -64,7 +64,7 @@ const ROOT: &str = "/";
 const RESTORED: RequestId = RequestId { number: None, part: u16::MAX - 1 };
 /// The name of the protocol in the configuration.
 const NAME: &str = "socket_io";
-/// The most that the type of a packet, the comma of its namespace, and the name of an event usually add to a publication. Bytes.
+/// The size that the type of a packet, its namespace's comma, and the name of an event add to a publication, roughly. Bytes.
 const EVENT_OVERHEAD: usize = 40;
 
 /// State that all connections share.
