@@ -490,3 +490,29 @@ impl Shard {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn count_of_a_notice_replaces_that_of_a_reply_to_an_earlier_request() {
+        let mut mailbox = OwnMailbox {
+            namespace: 0,
+            user: "ann".into(),
+            state: State::Live,
+            cursor: MessageId::FIRST,
+            newest: MessageId::FIRST,
+            is_stale: false,
+            is_first: false,
+            awaits_last: false,
+            acknowledgements: 1,
+            first_notice: 0,
+            last_count: None,
+        };
+        assert_eq!(mailbox.newer_count(5), None, "no notice has been passed on");
+        mailbox.last_count = Some(NoticedCount { notice: 5, unread: 34 });
+        assert_eq!(mailbox.newer_count(5), Some(34), "since the request");
+        assert_eq!(mailbox.newer_count(6), None, "before the request");
+    }
+}
